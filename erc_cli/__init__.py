@@ -1,0 +1,3 @@
+"""Emotion recognition in conversation on the command line."""
+
+__version__ = "0.1.0"

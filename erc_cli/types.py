@@ -1,0 +1,452 @@
+"""What flows through `erc`: plain frozen records, and the protocols that plugins fulfil.
+
+This module imports nothing heavy, because every plugin's front page imports it.
+Arrays are numpy float32 at every plugin border; tensors stay inside a plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float32]
+    IntArray = NDArray[np.int64]
+    ByteArray = NDArray[np.uint8]
+    BoolArray = NDArray[np.bool_]
+
+
+class Modality(StrEnum):
+    """A branch of the model."""
+
+    TEXT = "text"
+    AUDIO = "audio"
+    VISUAL = "visual"
+
+
+class Status(StrEnum):
+    """Why a modality has, or has not, something to say about an utterance."""
+
+    OK = "ok"
+    NO_FACE = "no_face"
+    NO_VIDEO = "no_video"
+    NO_AUDIO_TRACK = "no_audio_track"
+    SILENT = "silent"
+    NO_TEXT = "no_text"
+    OUTSIDE_MEDIA = "outside_media"
+    UNREADABLE = "unreadable"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning about the input. `code` is for machines, `line` counts from 1 where known."""
+
+    code: str
+    message: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One turn: `start` and `end` in seconds from the medium's start."""
+
+    start: float
+    end: float
+    text: str
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a reader returns: utterances in time order, and what was odd about the file."""
+
+    utterances: tuple[Utterance, ...]
+    format: str
+    warnings: tuple[Notice, ...] = ()
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Utterances in time order. Row i of every array made from it is utterance i."""
+
+    utterances: tuple[Utterance, ...]
+    id: str = ""
+
+
+# --- media ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a probe found. `duration` in seconds; sizes in pixels after rotation."""
+
+    path: Path
+    sha256: str
+    duration: float
+    video: bool
+    audio: bool
+    width: int = 0
+    height: int = 0
+    warnings: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an extractor wants of the media for one utterance.
+
+    `sound`: a span (start, end) in seconds, or None. `frames`: times in seconds, each answered
+    by the frame on screen then. `longest_side`: frames are scaled down to it, never up.
+    """
+
+    sound: tuple[float, float] | None = None
+    frames: tuple[float, ...] = ()
+    longest_side: int = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture: `time` is its own time stamp in seconds, `rgb` uint8 [height, width, 3]."""
+
+    time: float
+    rgb: ByteArray
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What the media gave for a `Wish`.
+
+    `sound`: 16 kHz mono float32 [samples] within -1..1, or None unless `sound_status` is `ok`.
+    `frames` is empty unless `frames_status` is `ok`. A span that is only partly inside the
+    medium is `ok` and holds the part inside.
+    """
+
+    sound: FloatArray | None = None
+    sound_status: Status = Status.OK
+    frames: tuple[Frame, ...] = ()
+    frames_status: Status = Status.OK
+
+
+# --- extractors ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One utterance after `Extractor.encode`: a vector [d], or the reason why there is none."""
+
+    values: FloatArray | None
+    status: Status = Status.OK
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Features of a conversation in one modality.
+
+    `values` float32 [n, d]; `present` bool [n]; `status` one per row. A row is present exactly
+    when its status is `ok`; the values of an absent row mean nothing and are never read.
+    """
+
+    values: FloatArray
+    present: BoolArray
+    status: tuple[Status, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear classifier on features: logits = values @ weight.T + bias.
+
+    `weight` float32 [classes, d], `bias` float32 [classes], `prior` float32 [classes]: the share
+    of each class in the data that it was trained on.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    prior: FloatArray
+
+
+class Extractor(Protocol):
+    """One branch: from an utterance's words, sound or pictures to a vector.
+
+    `encode` sees one utterance's clip and may be called in any order; it is called only for
+    utterances whose `wish` was not empty. `gather` sees the whole conversation and returns its
+    features; `rows[i]` is what `encode` returned for utterance i, or None where it was not called.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Width d of the features."""
+
+    @property
+    def head(self) -> Head | None:
+        """The classifier that the extractor was trained with, if any."""
+
+    def wish(self, utterance: Utterance) -> Wish:
+        """What `encode` needs of the media for this utterance."""
+
+    def encode(self, clip: Clip) -> Encoded:
+        """One utterance's vector, or why there is none."""
+
+    def gather(self, conversation: Conversation, rows: Sequence[Encoded | None]) -> Features:
+        """Features of the conversation, context and speakers taken into account."""
+
+
+class PictureExtractor(Extractor, Protocol):
+    """A visual extractor that can also be fed with ready-cut face pictures."""
+
+    def encode_pictures(self, pictures: ByteArray) -> Features:
+        """Features [n, d] of uint8 pictures [n, height, width] (grey) of one face each."""
+
+
+# --- fusion and results --------------------------------------------------------------------
+
+
+class Fusion(Protocol):
+    """From features to probabilities, for every subset of modalities."""
+
+    def predict(self, conversation: Conversation, features: Mapping[Modality, Features]) -> FloatArray:
+        """Probabilities [n, classes], rows summing to 1, from the modalities given.
+
+        With no modality at all, or none present in a row, the answer is the prior.
+        """
+
+    def alone(self, conversation: Conversation, modality: Modality, features: Features) -> FloatArray:
+        """What one modality says by itself: calibrated probabilities [n, classes]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """One modality on one utterance. Without status `ok` there are no probabilities."""
+
+    status: Status
+    probabilities: tuple[float, ...] = ()
+    contribution: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one utterance: probabilities over `labels`, and each modality's part."""
+
+    probabilities: tuple[float, ...]
+    opinions: Mapping[Modality, Opinion]
+
+    @property
+    def best(self) -> int:
+        """Index of the most probable label."""
+        return max(range(len(self.probabilities)), key=self.probabilities.__getitem__)
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the most probable label."""
+        return self.probabilities[self.best]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything that `erc predict` knows; writers turn it into files."""
+
+    labels: tuple[str, ...]
+    utterances: tuple[Utterance, ...]
+    predictions: tuple[Prediction, ...]
+    media: MediaInfo | None
+    transcript: Transcript
+    warnings: tuple[Notice, ...]
+    meta: Mapping[str, Any]
+
+
+# --- data sets and training ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split of a data set: labelled conversations, or labelled face pictures.
+
+    `targets[i]` holds the label index of each utterance of `conversations[i]` (-1: unlabelled).
+    `ready[name][i]` are the rows that extractor `name` would have encoded for conversation i.
+    `pictures` uint8 [n, height, width] with `picture_targets` [n].
+    `sha256` is over the files that the split was read from.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    sha256: str
+    conversations: tuple[Conversation, ...] = ()
+    targets: tuple[tuple[int, ...], ...] = ()
+    ready: Mapping[str, tuple[tuple[Encoded | None, ...], ...]] = field(default_factory=dict)
+    pictures: ByteArray | None = None
+    picture_targets: IntArray | None = None
+    warnings: tuple[Notice, ...] = ()
+
+
+class Dataset(Protocol):
+    """A data set on disk, its path checked; splits are read when asked for."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+
+    def read(self, split: str) -> Split:
+        """One split.
+
+        Raises:
+            ErcError: a file is missing or damaged.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of long work: `done` of `total` steps of `stage`, and what to show beside it."""
+
+    stage: str
+    done: int
+    total: int
+    note: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """What a plugin's `train` is given.
+
+    `read(data_set, split)` reads a split by the data set's name; the test split is refused.
+    The plugin writes into `folder`, and resumes from what it finds there.
+    """
+
+    read: Callable[[str, str], Split]
+    data: tuple[str, ...]
+    labels: tuple[str, ...]
+    folder: Path
+    seed: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a plugin's `train` returns: options to build with, and figures on the dev split."""
+
+    options: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Features of a split with their labels: row i of every array is the same utterance.
+
+    `targets` [n]; `dialogues` [n] numbers the dialogue of each row; `features` by modality.
+    """
+
+    targets: IntArray
+    dialogues: IntArray
+    features: Mapping[Modality, Features]
+
+
+@dataclass(frozen=True, slots=True)
+class FusionJob:
+    """What a fusion's `train` is given: `data[data_set][split]`, and each branch's own head."""
+
+    data: Mapping[str, Mapping[str, Labelled]]
+    heads: Mapping[Modality, Head | None]
+    labels: tuple[str, ...]
+    folder: Path
+    seed: int
+    report: Report
+
+
+# --- the records that plugins register -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractorSpec:
+    """An extractor plugin. The keyword-only signature of `build` is the schema of its options.
+
+    `needs` names the importable libraries, `extra` the extra of erc-cli that brings them.
+    Options annotated `Path` are files, relative to the preset's folder.
+    `train(job, *, option=default, …)` fits the branch; its signature is the schema of
+    `train.MODALITY` in a preset.
+    """
+
+    name: str
+    modality: Modality
+    summary: str
+    build: Callable[..., Extractor]
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    licence: str = ""
+    train: Callable[..., Trained] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FusionSpec:
+    """A fusion plugin. `requires`: modalities without which it cannot run."""
+
+    name: str
+    summary: str
+    build: Callable[..., Fusion]
+    requires: frozenset[Modality] = frozenset()
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    licence: str = ""
+    train: Callable[..., Trained] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """A data set plugin: `open(path)` checks that the files are there."""
+
+    name: str
+    summary: str
+    open: Callable[[Path], Dataset]
+    licence: str = ""
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSpec:
+    """A transcript format: `read(path)` never guesses from the name, the caller chose it.
+
+    `extensions` with the dot, lower case. `sniff(text)` says whether text looks like this format.
+    `example` is a few lines of it, shown to who named a file without a single cue.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    summary: str
+    read: Callable[[Path], Transcript]
+    sniff: Callable[[str], bool] | None = None
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSpec:
+    """A result format: `write(result, path)` writes to a path that is renamed into place after."""
+
+    name: str
+    extensions: tuple[str, ...]
+    summary: str
+    write: Callable[[Result, Path], None]
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSpec:
+    """A preset: a YAML file, or the folder of a trained preset (with `preset.yaml` inside)."""
+
+    name: str
+    path: Path
+
+
+Spec = ExtractorSpec | FusionSpec | DatasetSpec | ReaderSpec | WriterSpec | PresetSpec
+Specs = Iterator[Spec]
