@@ -1,0 +1,112 @@
+"""`card.md` of a trained preset: what it is, what it learnt from, how good it is, where it is weak.
+
+Every figure comes from the records beside it: `training.json` (dev) and `metrics.json` (test).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from erc_cli.files import atomic_write
+
+FILE = "card.md"
+METRICS = "metrics.json"
+
+
+def write_card(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write the card of the preset in `folder`; `document` is its `preset.yaml`."""
+    training = _read(folder / "training.json")
+    metrics = _read(folder / METRICS)
+    text = "\n".join(_lines(folder, document, training, metrics)).rstrip() + "\n"
+    with atomic_write(folder / FILE, force=True) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _lines(
+    folder: Path, document: Mapping[str, Any], training: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> Iterator[str]:
+    meta = document.get("meta", {})
+    yield f"# {training.get('config', {}).get('preset', folder.name)}"
+    yield f"\n{document['summary']}\n"
+    yield "| part | plugin | made from |\n|---|---|---|"
+    parts = {**document["extractors"], "fusion": document["fusion"]}
+    for name, part in parts.items():
+        yield f"| {name} | `{part['use']}` | {meta.get('sources', {}).get(name, '')} |"
+    yield f"\nLabels: {', '.join(document['labels'])}."
+    for title, key in (("Use", "use"), ("Limits", "limits"), ("Terms", "terms")):
+        if key in meta:
+            yield f"\n## {title}\n"
+            yield from _list(meta[key])
+    yield from _test_figures(metrics)
+    yield from _making(folder, training, meta)
+
+
+def _list(content: str | list[str]) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    else:
+        yield from (f"- {line}" for line in content)
+
+
+def _test_figures(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for document in metrics.get("evaluations", []):
+        data = document["data"]
+        size = ", ".join(f"{data[k]} {k}" for k in ("dialogues", "utterances", "pictures") if k in data)
+        seeds = document["seeds"]
+        yield f"\n## {data['name']}, {data['split']} split\n"
+        count = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        yield f"{size}; {count}, chosen on {document['selected_on']}. In brackets: 95 % interval over dialogues"
+        yield "(over pictures where there are no dialogues).\n"
+        yield "| system | weighted F1 | accuracy | macro F1 | ECE |\n|---|---|---|---|---|"
+        for name, system in document["systems"].items():
+            cells = [_interval(system[key]) for key in ("weighted_f1", "accuracy", "macro_f1")]
+            yield f"| {name} | {' | '.join(cells)} | {system['ece']:.3f} |"
+        for name, figure in document.get("differences", {}).items():
+            low, high = figure["ci95"]
+            yield f"\nWeighted F1, {name}: {figure['weighted_f1']:+.2f} (paired interval {low:+.2f} to {high:+.2f})."
+        yield from _classes(document)
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
+    low, high = figure["ci95"]
+    return f"{figure['mean']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _classes(document: Mapping[str, Any]) -> Iterator[str]:
+    systems = document["systems"]
+    if not systems:
+        return
+    labels = list(next(iter(systems.values()))["per_class"])
+    yield "\nF1 per class:\n"
+    yield f"| system | {' | '.join(labels)} |\n|---|{'---|' * len(labels)}"
+    for name, system in systems.items():
+        yield f"| {name} | {' | '.join(format(system['per_class'][k]['f1'], '.1f') for k in labels)} |"
+    rows = next(iter(systems.values()))["per_class"]
+    yield f"| *support* | {' | '.join(str(rows[k]['support']) for k in labels)} |"
+
+
+def _making(folder: Path, training: Mapping[str, Any], meta: Mapping[str, Any]) -> Iterator[str]:
+    yield "\n## How it was made\n"
+    if "command" in meta:
+        yield f"```sh\n{meta['command'].strip()}\n```\n"
+    for name, splits in training.get("data", {}).items():
+        for split, facts in splits.items():
+            size = ", ".join(f"{v} {k}" for k, v in facts.items() if k != "sha256")
+            yield f"- {name} {split}: {size}; SHA-256 `{facts['sha256'][:16]}…`"
+    yield "\nFigures on the dev split, from training:\n"
+    for stage, done in training.get("stages", {}).items():
+        yield f"- {stage}: `{json.dumps(done['metrics'].get('dev', {}))}`"
+    found = ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items())
+    yield f"\nSeed {training.get('config', {}).get('seed', 0)}; {found}."
+    sizes = {p.name: p.stat().st_size / 1e6 for p in sorted(folder.glob("*.safetensors"))}
+    yield "\nSizes: " + ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items()) + "."

@@ -1,0 +1,68 @@
+"""Reads FER2013 as numpy arrays of pictures and labels."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from erc_cli.errors import ErcError, UsageError
+from erc_cli.types import Notice, Split
+
+if TYPE_CHECKING:
+    from erc_cli.types import IntArray
+
+LABELS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+SAME = {"angry": "anger", "happy": "joy", "sad": "sadness"}
+PARTS = {"train": "train", "dev": "validation", "test": "test"}
+
+
+class Fer2013:
+    """FER2013 on disk: `fer2013.npz` with `train_images`, `train_labels`, … and `label_names`.
+
+    Raises:
+        UsageError: the file is not there.
+    """
+
+    splits = ("train", "dev", "test")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "fer2013.npz" if path.is_dir() else path
+        if not self.path.is_file():
+            raise UsageError(
+                f"{self.path}: no such file.",
+                hint="Give the folder that holds fer2013.npz, e.g. --data fer2013:data/fer2013",
+            )
+
+    def read(self, split: str) -> Split:
+        """One split, blank pictures left out."""
+        try:
+            archive = np.load(self.path, allow_pickle=False)
+        except (ValueError, zipfile.BadZipFile, EOFError) as error:
+            raise ErcError(f"{self.path}: not a readable npz file ({error}).", hint="Get it anew.") from None
+        part = PARTS[split]
+        with archive:
+            missing = {f"{part}_images", f"{part}_labels", "label_names"} - set(archive.files)
+            if missing:
+                raise ErcError(f"{self.path}: without {', '.join(sorted(missing))}.", hint="Get it anew.")
+            pictures, targets = archive[f"{part}_images"], archive[f"{part}_labels"]
+            order = _order(archive["label_names"].tolist())
+        blank = np.ptp(pictures.reshape(len(pictures), -1), axis=1) == 0
+        digest = hashlib.sha256(pictures.tobytes() + targets.tobytes())
+        notes = (Notice("blank_pictures", f"{int(blank.sum())} blank pictures left out"),)
+        return Split(
+            name=split,
+            labels=LABELS,
+            sha256=digest.hexdigest(),
+            pictures=pictures[~blank],
+            picture_targets=order[targets[~blank].astype(np.int64)],
+            warnings=notes if blank.any() else (),
+        )
+
+
+def _order(names: list[str]) -> IntArray:
+    """The index in `LABELS` of each of the file's own labels."""
+    return np.array([LABELS.index(SAME.get(name, name)) for name in names], dtype=np.int64)

@@ -1,0 +1,156 @@
+"""The weighted log-opinion pool (Genest and Zidek 1986), with each modality's prior taken out.
+
+    log p(y) = log π(y) + Σ_m w_m · (log p_m(y) - log π_m(y)) + constant
+
+p_m is modality m's calibrated opinion, π_m the prior of the data that its head was trained on,
+π the prior of the conversations. A missing modality is left out of the sum; with none left the
+answer is π. Everything here is numpy: heads are a few small matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from erc_cli.errors import ErcError
+from erc_cli.types import Conversation, Features, Modality
+
+if TYPE_CHECKING:
+    from erc_cli.types import FloatArray
+
+SCHEMA = "erc.late/1"
+
+
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Row-wise log softmax of [n, classes]."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolHead:
+    """One modality's classifier: an average of `members` networks with at most one hidden layer.
+
+    `mean`, `scale` [d] standardise the input, which is then clipped to ±`clip`; each member is a
+    tuple of (weight [out, in], bias [out]) layers with ReLU between. `temperature` divides the
+    logits; `prior` [classes] is that of the head's training data; `weight` is w_m.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    clip: float
+    members: tuple[tuple[tuple[FloatArray, FloatArray], ...], ...]
+    prior: FloatArray
+    temperature: float = 1.0
+    weight: float = 1.0
+
+    def logits(self, values: FloatArray) -> FloatArray:
+        """Uncalibrated logits [n, classes]; the members' log probabilities are averaged."""
+        x = np.clip((values - self.mean) / self.scale, -self.clip, self.clip)
+        total: FloatArray = np.zeros((len(x), len(self.prior)), dtype=np.float32)
+        for layers in self.members:
+            h = x
+            for place, (weight, bias) in enumerate(layers):
+                h = h @ weight.T + bias
+                if place < len(layers) - 1:
+                    h = np.maximum(h, 0)
+            total += log_softmax(h)
+        return total / len(self.members)
+
+    def log_opinion(self, values: FloatArray) -> FloatArray:
+        """Calibrated log probabilities [n, classes]."""
+        return log_softmax(self.logits(values) / self.temperature)
+
+
+class LatePool:
+    """Heads by modality and the prior π [classes] of the conversations."""
+
+    def __init__(self, heads: Mapping[Modality, PoolHead], prior: FloatArray) -> None:
+        self.heads = dict(heads)
+        self.prior = prior
+
+    def predict(self, conversation: Conversation, features: Mapping[Modality, Features]) -> FloatArray:
+        """Probabilities [n, classes] from whatever is present in each row."""
+        n = len(conversation.utterances)
+        total = np.repeat(np.log(self.prior)[None], n, axis=0)
+        for modality, rows in features.items():
+            head = self._head(modality)
+            here = rows.present
+            gain = head.log_opinion(rows.values[here]) - np.log(head.prior)
+            total[here] += head.weight * gain
+        return np.exp(log_softmax(total))
+
+    def alone(self, conversation: Conversation, modality: Modality, features: Features) -> FloatArray:
+        """The modality's own calibrated opinion [n, classes]; absent rows get its prior."""
+        head = self._head(modality)
+        result = np.repeat(head.prior[None], len(conversation.utterances), axis=0)
+        here = features.present
+        result[here] = np.exp(head.log_opinion(features.values[here]))
+        return result
+
+    def _head(self, modality: Modality) -> PoolHead:
+        if modality not in self.heads:
+            raise ErcError(
+                f"The fusion late was trained without {modality}.",
+                hint=f"Type: --drop {modality}, or train a preset that has it.",
+            )
+        return self.heads[modality]
+
+    def save(self, path: Path) -> None:
+        """All numbers as one safetensors file."""
+        tensors: dict[str, FloatArray] = {"prior": self.prior.astype(np.float32)}
+        for modality, head in self.heads.items():
+            tensors[f"{modality}.mean"] = head.mean.astype(np.float32)
+            tensors[f"{modality}.scale"] = head.scale.astype(np.float32)
+            tensors[f"{modality}.prior"] = head.prior.astype(np.float32)
+            numbers = [head.clip, head.temperature, head.weight]
+            tensors[f"{modality}.clip_temperature_weight"] = np.array(numbers, dtype=np.float32)
+            for i, layers in enumerate(head.members):
+                for j, (weight, bias) in enumerate(layers):
+                    tensors[f"{modality}.member{i}.layer{j}.weight"] = np.ascontiguousarray(weight, np.float32)
+                    tensors[f"{modality}.member{i}.layer{j}.bias"] = np.ascontiguousarray(bias, np.float32)
+        save_file(tensors, path, metadata={"schema": SCHEMA})
+
+    @classmethod
+    def load(cls, path: Path) -> LatePool:
+        """What `save` wrote.
+
+        Raises:
+            ErcError: the file is of another kind or damaged.
+        """
+        try:
+            stream = safe_open(path, framework="np")
+        except (SafetensorError, OSError) as error:
+            raise ErcError(f"{path}: not a safetensors file ({error}).", hint="Get the preset anew.") from None
+        with stream:
+            if (stream.metadata() or {}).get("schema") != SCHEMA:
+                raise ErcError(f"{path}: not weights of the fusion late.", hint="Check `weights:` in the preset.")
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        names = sorted({name.split(".")[0] for name in tensors if "." in name})
+        return cls({Modality(name): _head(tensors, name) for name in names}, tensors["prior"])
+
+
+def _head(tensors: Mapping[str, FloatArray], name: str) -> PoolHead:
+    members: list[tuple[tuple[FloatArray, FloatArray], ...]] = []
+    while f"{name}.member{len(members)}.layer0.weight" in tensors:
+        stem, layers = f"{name}.member{len(members)}", []
+        while f"{stem}.layer{len(layers)}.weight" in tensors:
+            layer = f"{stem}.layer{len(layers)}"
+            layers.append((tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]))
+        members.append(tuple(layers))
+    clip, temperature, weight = (float(x) for x in tensors[f"{name}.clip_temperature_weight"])
+    return PoolHead(
+        mean=tensors[f"{name}.mean"],
+        scale=tensors[f"{name}.scale"],
+        clip=clip,
+        members=tuple(members),
+        prior=tensors[f"{name}.prior"],
+        temperature=temperature,
+        weight=weight,
+    )

@@ -1,0 +1,182 @@
+"""Fits the heads, temperatures and weights of the late pool. Chooses on dev alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from erc_cli.errors import ErcError
+from erc_cli.fitting import seed_everything
+from erc_cli.metrics import expected_calibration_error, log_loss, weighted_f1
+from erc_cli.types import Conversation, FusionJob, Head, Labelled, Modality, Progress, Trained, Utterance
+from erc_fusion_late.pool import LatePool, PoolHead, log_softmax
+
+if TYPE_CHECKING:
+    from erc_cli.types import FloatArray, IntArray
+
+TEMPERATURES = np.geomspace(0.3, 4.0, 120)
+WEIGHTS = np.arange(0, 1.3001, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """How a head is fitted to a branch that has none of its own."""
+
+    hidden: int
+    epochs: int
+    lr: float
+    dropout: float
+    weight_decay: float
+    balance: float
+    ensemble: int
+
+
+def train_pool(job: FusionJob, settings: HeadSettings, unpaired_weight: float) -> Trained:
+    """Heads, then temperatures, then weights; writes `fusion.safetensors`."""
+    heads: dict[Modality, PoolHead] = {}
+    homes = {m: name for name in job.data for m in job.data[name]["train"].features}
+    if not homes:
+        raise ErcError("train.fusion: no features of any modality.", hint="Train the branches first.")
+    for done, (modality, home) in enumerate(homes.items()):
+        job.report(Progress("fusion", done, len(homes) + 1, f"head of {modality}"))
+        train, dev = job.data[home]["train"], job.data[home]["dev"]
+        own = job.heads.get(modality)
+        head = _take_over(own) if own else _fit_head(train, modality, len(job.labels), settings, job.seed)
+        heads[modality] = _calibrate(head, dev, modality)
+    pairs = [name for name in job.data if len(job.data[name]["dev"].features) > 1]
+    joined = {m for name in pairs for m in job.data[name]["dev"].features}
+    heads = {m: h if m in joined else replace(h, weight=unpaired_weight) for m, h in heads.items()}
+    first = pairs[0] if pairs else next(iter(job.data))
+    prior = _prior(job.data[first]["train"].targets, len(job.labels))
+    pool = LatePool(heads, prior)
+    job.report(Progress("fusion", len(homes), len(homes) + 1, "weights"))
+    for name in pairs:
+        pool = _choose_weights(pool, job.data[name]["dev"])
+    pool.save(job.folder / "fusion.safetensors")
+    figures = {name: _figures(pool, job.data[name]["dev"]) for name in job.data}
+    parts = {
+        str(m): {"weight": round(h.weight, 3), "temperature": round(h.temperature, 3)}
+        for m, h in pool.heads.items()
+    }
+    job.report(Progress("fusion", len(homes) + 1, len(homes) + 1, "done"))
+    return Trained({"weights": "fusion.safetensors"}, {"dev": figures, "heads": parts})
+
+
+def _prior(targets: IntArray, classes: int) -> FloatArray:
+    counts = np.bincount(targets, minlength=classes) + 1.0
+    return (counts / counts.sum()).astype(np.float32)
+
+
+def _take_over(head: Head) -> PoolHead:
+    d = head.weight.shape[1]
+    return PoolHead(
+        mean=np.zeros(d, dtype=np.float32),
+        scale=np.ones(d, dtype=np.float32),
+        clip=1e9,
+        members=(((head.weight, head.bias),),),
+        prior=head.prior,
+    )
+
+
+def _rows(data: Labelled, modality: Modality) -> tuple[FloatArray, IntArray]:
+    features = data.features[modality]
+    return features.values[features.present], data.targets[features.present]
+
+
+def _fit_head(
+    data: Labelled, modality: Modality, classes: int, settings: HeadSettings, seed: int
+) -> PoolHead:
+    """An average of small networks, each from its own seed."""
+    values, targets = _rows(data, modality)
+    mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-6
+    x = torch.from_numpy(np.clip((values - mean) / scale, -4, 4))
+    y = torch.from_numpy(targets)
+    prior = _prior(targets, classes)
+    weights = torch.from_numpy(prior ** -settings.balance)
+    members = tuple(_fit_member(x, y, weights, settings, seed * 100 + i) for i in range(settings.ensemble))
+    # Class weights act like another prior: that is what the head's answers are relative to.
+    effective = prior ** (1 - settings.balance)
+    return PoolHead(
+        mean=mean,
+        scale=scale,
+        clip=4.0,
+        members=members,
+        prior=(effective / effective.sum()).astype(np.float32),
+    )
+
+
+def _fit_member(
+    x: Tensor, y: Tensor, weights: Tensor, settings: HeadSettings, seed: int
+) -> tuple[tuple[FloatArray, FloatArray], ...]:
+    seed_everything(seed)
+    net = nn.Sequential(
+        nn.Linear(x.shape[1], settings.hidden),
+        nn.ReLU(),
+        nn.Dropout(settings.dropout),
+        nn.Linear(settings.hidden, settings.hidden),
+        nn.ReLU(),
+        nn.Dropout(settings.dropout),
+        nn.Linear(settings.hidden, len(weights)),
+    )
+    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    steps = settings.epochs * -(-len(x) // 256)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(settings.epochs):
+        for chosen in torch.randperm(len(x)).split(256):
+            loss = nn.functional.cross_entropy(net(x[chosen]), y[chosen], weight=weights)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    layers = [layer for layer in net if isinstance(layer, nn.Linear)]
+    return tuple((layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers)
+
+
+def _calibrate(head: PoolHead, dev: Labelled, modality: Modality) -> PoolHead:
+    """The temperature with the least log loss on dev (Guo et al. 2017)."""
+    values, targets = _rows(dev, modality)
+    logits = head.logits(values)
+    losses = [log_loss(np.exp(log_softmax(logits / t)), targets) for t in TEMPERATURES]
+    return replace(head, temperature=float(TEMPERATURES[int(np.argmin(losses))]))
+
+
+def _conversation(n: int) -> Conversation:
+    """The pool reads only the number of utterances."""
+    return Conversation((Utterance(0, 0, ""),) * n)
+
+
+def _choose_weights(pool: LatePool, dev: Labelled) -> LatePool:
+    """The weights of the paired modalities with the least log loss on dev, from a grid."""
+    names = list(dev.features)
+    conversation = _conversation(len(dev.targets))
+    best, chosen = float("inf"), pool
+    for weights in itertools.product(WEIGHTS, repeat=len(names)):
+        heads = dict(pool.heads)
+        for name, weight in zip(names, weights, strict=True):
+            heads[name] = replace(heads[name], weight=float(weight))
+        trial = LatePool(heads, pool.prior)
+        loss = log_loss(trial.predict(conversation, dev.features), dev.targets)
+        if loss < best - 1e-6:
+            best, chosen = loss, trial
+    return chosen
+
+
+def _figures(pool: LatePool, dev: Labelled) -> Mapping[str, Mapping[str, float]]:
+    conversation = _conversation(len(dev.targets))
+    systems = {str(m): pool.alone(conversation, m, dev.features[m]) for m in dev.features}
+    if len(dev.features) > 1:
+        systems["+".join(dev.features)] = pool.predict(conversation, dev.features)
+    return {
+        name: {
+            "weighted_f1": round(weighted_f1(dev.targets, p.argmax(axis=1), p.shape[1]), 2),
+            "log_loss": round(log_loss(p, dev.targets), 4),
+            "ece": round(expected_calibration_error(p, dev.targets), 4),
+        }
+        for name, p in systems.items()
+    }

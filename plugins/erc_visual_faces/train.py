@@ -1,0 +1,123 @@
+"""Training of the expression network on pictures of single faces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from erc_cli.errors import UsageError
+from erc_cli.fitting import Plan, fit, seed_everything
+from erc_cli.metrics import confusion, scores
+from erc_cli.types import Split, Trained, TrainJob
+from erc_visual_faces.network import ExpressionNet, save_expression_net
+
+if TYPE_CHECKING:
+    from erc_cli.types import ByteArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The trainer's options; `side` is the side in pixels of the pictures trained on."""
+
+    epochs: int
+    lr: float
+    batch: int
+    side: int
+    smoothing: float
+    average: float
+
+
+def train_faces(job: TrainJob, settings: Settings) -> Trained:
+    """Fit on every data set of the job that has pictures; write `visual.safetensors`."""
+    pictures, targets = _pictures([job.read(name, "train") for name in job.data])
+    dev_pictures, dev_targets = _pictures([job.read(name, "dev") for name in job.data])
+    if not len(pictures):
+        raise UsageError(
+            "train.visual: none of the data sets has pictures of faces.",
+            hint="Add one, e.g. --data fer2013:data/fer2013",
+        )
+    seed_everything(job.seed)
+    net = ExpressionNet(classes=len(job.labels))
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = np.random.default_rng((job.seed, epoch))
+        order = generator.permutation(len(pictures))
+        for begin in range(0, len(order), settings.batch):
+            chosen = order[begin : begin + settings.batch]
+            yield augment(torch.from_numpy(pictures[chosen]), settings.side), torch.from_numpy(targets[chosen])
+
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        return nn.functional.cross_entropy(net.logits(batch[0]), batch[1], label_smoothing=settings.smoothing)
+
+    best = fit(
+        Plan(
+            stage="visual",
+            model=net,
+            optimizer=torch.optim.AdamW(net.parameters(), lr=settings.lr, weight_decay=0.05),
+            batches=batches,
+            loss=loss,
+            score=lambda model: evaluate(net, dev_pictures, dev_targets),
+            epochs=settings.epochs,
+            steps=-(-len(pictures) // settings.batch),
+            folder=job.folder,
+            report=job.report,
+            select="accuracy",
+            seed=job.seed,
+            warmup=0.15,
+            average=settings.average,
+            settings=asdict(settings),
+        )
+    )
+    prior = torch.bincount(torch.from_numpy(targets), minlength=len(job.labels)).float()
+    save_expression_net(net, prior / prior.sum(), job.folder / "visual.safetensors")
+    return Trained({"weights": "visual.safetensors"}, {"dev": best})
+
+
+def _pictures(splits: list[Split]) -> tuple[ByteArray, IntArray]:
+    found = [s for s in splits if s.pictures is not None and s.picture_targets is not None]
+    if not found:
+        return np.zeros((0, 48, 48), dtype=np.uint8), np.zeros(0, dtype=np.int64)
+    pictures = np.concatenate([s.pictures for s in found if s.pictures is not None])
+    targets = np.concatenate([s.picture_targets for s in found if s.picture_targets is not None])
+    return pictures, targets
+
+
+def augment(pictures: Tensor, side: int) -> Tensor:
+    """Random mirror image, rotation to 12 degrees, scale, shift, contrast and brightness.
+
+    uint8 [b, 48, 48] -> float [b, 1, side, side], values about 0..255. The draws come from
+    torch's global generator, which the training loop seeds.
+    """
+    count, full = len(pictures), pictures.shape[-1]
+    angle = (torch.rand(count) * 2 - 1) * math.radians(12)
+    zoom = side / full * (1 + (torch.rand(count) * 2 - 1) * 0.1)
+    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
+    shift = (torch.rand(count, 2) * 2 - 1) * (1 - side / full)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    top = torch.stack([cos * mirror, -sin, shift[:, 0]], 1)
+    bottom = torch.stack([sin * mirror, cos, shift[:, 1]], 1)
+    grid = nn.functional.affine_grid(torch.stack([top, bottom], 1), [count, 1, side, side], align_corners=False)
+    sampled = nn.functional.grid_sample(
+        pictures.unsqueeze(1).float(), grid, padding_mode="border", align_corners=False
+    )
+    contrast = 1 + (torch.rand(count, 1, 1, 1) * 2 - 1) * 0.3
+    return (sampled * contrast).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def evaluate(net: ExpressionNet, pictures: ByteArray, targets: IntArray, batch: int = 256) -> Mapping[str, float]:
+    """Accuracy, weighted and macro F1 in percent."""
+    net.eval()
+    predicted = [
+        net.logits(torch.from_numpy(pictures[i : i + batch]).unsqueeze(1).float()).argmax(1).numpy()
+        for i in range(0, len(pictures), batch)
+    ]
+    matrix = confusion(targets, np.concatenate(predicted), net.head.out_features)
+    return {name: round(value, 3) for name, value in scores(matrix).items()}
