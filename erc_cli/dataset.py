@@ -116,9 +116,7 @@ def features_of(
     )
 
 
-def _picture_features(
-    split: Split, extractors: Mapping[Modality, tuple[str, Extractor]]
-) -> Labelled | None:
+def _picture_features(split: Split, extractors: Mapping[Modality, tuple[str, Extractor]]) -> Labelled | None:
     named = extractors.get(Modality.VISUAL)
     if named is None or not hasattr(named[1], "encode_pictures"):
         return None

@@ -237,5 +237,3 @@ def _write_preset(run: Run, uses: Mapping[Modality, Use], fusion: Use, record: M
         path.write_text(
             yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8"
         )
-
-

@@ -113,7 +113,9 @@ class LatePool:
             tensors[f"{modality}.clip_temperature_weight"] = np.array(numbers, dtype=np.float32)
             for i, layers in enumerate(head.members):
                 for j, (weight, bias) in enumerate(layers):
-                    tensors[f"{modality}.member{i}.layer{j}.weight"] = np.ascontiguousarray(weight, np.float32)
+                    tensors[f"{modality}.member{i}.layer{j}.weight"] = np.ascontiguousarray(
+                        weight, np.float32
+                    )
                     tensors[f"{modality}.member{i}.layer{j}.bias"] = np.ascontiguousarray(bias, np.float32)
         save_file(tensors, path, metadata={"schema": SCHEMA})
 
@@ -127,10 +129,14 @@ class LatePool:
         try:
             stream = safe_open(path, framework="np")
         except (SafetensorError, OSError) as error:
-            raise ErcError(f"{path}: not a safetensors file ({error}).", hint="Get the preset anew.") from None
+            raise ErcError(
+                f"{path}: not a safetensors file ({error}).", hint="Get the preset anew."
+            ) from None
         with stream:
             if (stream.metadata() or {}).get("schema") != SCHEMA:
-                raise ErcError(f"{path}: not weights of the fusion late.", hint="Check `weights:` in the preset.")
+                raise ErcError(
+                    f"{path}: not weights of the fusion late.", hint="Check `weights:` in the preset."
+                )
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         names = sorted({name.split(".")[0] for name in tensors if "." in name})
         return cls({Modality(name): _head(tensors, name) for name in names}, tensors["prior"])

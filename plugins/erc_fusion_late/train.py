@@ -98,7 +98,7 @@ def _fit_head(
     x = torch.from_numpy(np.clip((values - mean) / scale, -4, 4))
     y = torch.from_numpy(targets)
     prior = _prior(targets, classes)
-    weights = torch.from_numpy(prior ** -settings.balance)
+    weights = torch.from_numpy(prior**-settings.balance)
     members = tuple(_fit_member(x, y, weights, settings, seed * 100 + i) for i in range(settings.ensemble))
     # Class weights act like another prior: that is what the head's answers are relative to.
     effective = prior ** (1 - settings.balance)

@@ -52,7 +52,9 @@ class TextExtractor:
             inputs = [part.to(self._device) for part in collate([samples[i] for i in chosen])]
             values[chosen] = self._model.features(*inputs).float().cpu().numpy()
         status = tuple(
-            Status.OK if any(c.isalnum() for c in u.text) or u.text.strip("?! .") != u.text.strip() else Status.NO_TEXT
+            Status.OK
+            if any(c.isalnum() for c in u.text) or u.text.strip("?! .") != u.text.strip()
+            else Status.NO_TEXT
             for u in conversation.utterances
         )
         present = np.array([s is Status.OK for s in status], dtype=bool)

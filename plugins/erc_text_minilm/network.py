@@ -96,7 +96,9 @@ def load(path: Path) -> tuple[ContextEncoder, Head]:
     with stream:
         metadata = stream.metadata() or {}
         if metadata.get("schema") != "erc.minilm/1":
-            raise ErcError(f"{path}: not weights of the extractor minilm.", hint="Check `weights:` in the preset.")
+            raise ErcError(
+                f"{path}: not weights of the extractor minilm.", hint="Check `weights:` in the preset."
+            )
         tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118
     prior = tensors.pop("head.prior")
     model = ContextEncoder(json.loads(metadata["config"]), classes=len(prior))

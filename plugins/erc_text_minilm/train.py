@@ -108,7 +108,9 @@ def find_init(init: str) -> Path:
     """
     if init not in KNOWN:
         folder = Path(init)
-        missing = [n for n in ("model.safetensors", "config.json", "tokenizer.json") if not (folder / n).is_file()]
+        missing = [
+            n for n in ("model.safetensors", "config.json", "tokenizer.json") if not (folder / n).is_file()
+        ]
         if missing:
             raise UsageError(
                 f"train.text.init: {init} has no {', '.join(missing)}.",
@@ -180,7 +182,9 @@ def _optimizer(model: ContextEncoder, settings: Settings) -> torch.optim.Optimiz
         if name.startswith("head"):
             rate = 10 * settings.lr
         elif ".layer." in name:
-            rate = settings.lr * settings.layer_decay ** (layers - 1 - int(name.split(".layer.")[1].split(".")[0]))
+            rate = settings.lr * settings.layer_decay ** (
+                layers - 1 - int(name.split(".layer.")[1].split(".")[0])
+            )
         else:
             rate = settings.lr * settings.layer_decay**layers
         decay = 0.0 if parameter.ndim < 2 else 0.01

@@ -113,7 +113,9 @@ def load_expression_net(path: Path) -> tuple[ExpressionNet, Head]:
         raise ErcError(f"{path}: not a safetensors file ({error}).", hint="Get the preset anew.") from None
     with stream:
         if (stream.metadata() or {}).get("schema") != "erc.faces/1":
-            raise ErcError(f"{path}: not weights of the extractor faces.", hint="Check `weights:` in the preset.")
+            raise ErcError(
+                f"{path}: not weights of the extractor faces.", hint="Check `weights:` in the preset."
+            )
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     prior = tensors.pop("head.prior")
     net = ExpressionNet(classes=len(prior))

@@ -51,7 +51,10 @@ def train_faces(job: TrainJob, settings: Settings) -> Trained:
         order = generator.permutation(len(pictures))
         for begin in range(0, len(order), settings.batch):
             chosen = order[begin : begin + settings.batch]
-            yield augment(torch.from_numpy(pictures[chosen]), settings.side), torch.from_numpy(targets[chosen])
+            yield (
+                augment(torch.from_numpy(pictures[chosen]), settings.side),
+                torch.from_numpy(targets[chosen]),
+            )
 
     def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
         return nn.functional.cross_entropy(net.logits(batch[0]), batch[1], label_smoothing=settings.smoothing)
@@ -103,7 +106,9 @@ def augment(pictures: Tensor, side: int) -> Tensor:
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     top = torch.stack([cos * mirror, -sin, shift[:, 0]], 1)
     bottom = torch.stack([sin * mirror, cos, shift[:, 1]], 1)
-    grid = nn.functional.affine_grid(torch.stack([top, bottom], 1), [count, 1, side, side], align_corners=False)
+    grid = nn.functional.affine_grid(
+        torch.stack([top, bottom], 1), [count, 1, side, side], align_corners=False
+    )
     sampled = nn.functional.grid_sample(
         pictures.unsqueeze(1).float(), grid, padding_mode="border", align_corners=False
     )
@@ -112,7 +117,9 @@ def augment(pictures: Tensor, side: int) -> Tensor:
 
 
 @torch.inference_mode()
-def evaluate(net: ExpressionNet, pictures: ByteArray, targets: IntArray, batch: int = 256) -> Mapping[str, float]:
+def evaluate(
+    net: ExpressionNet, pictures: ByteArray, targets: IntArray, batch: int = 256
+) -> Mapping[str, float]:
     """Accuracy, weighted and macro F1 in percent."""
     net.eval()
     predicted = [

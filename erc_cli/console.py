@@ -1,0 +1,120 @@
+"""What commands print with: stdout is the answer, stderr is the talk.
+
+rich is imported when the first console is made, so that `erc --help` does without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from erc_cli.types import Progress, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_PIPE_WIDTH = 100
+
+
+def out() -> Console:
+    """The console of the answer. Honours NO_COLOR; in a pipe, COLUMNS or 100 columns wide."""
+    return _console(stderr=False, quiet=False)
+
+
+def err(*, quiet: bool = False) -> Console:
+    """The console of the talk; says nothing when `quiet` (the commands' `-q`)."""
+    return _console(stderr=True, quiet=quiet)
+
+
+def _console(*, stderr: bool, quiet: bool) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    # A pipe has no width of its own, and rich's guess of 80 would cut what a file could hold.
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return Console(stderr=stderr, quiet=quiet, width=width, highlight=False, emoji=False)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout, and a line end; paths become text, NaN is refused."""
+    sys.stdout.write(
+        json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False, default=_plain) + "\n"
+    )
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def table(columns: Sequence[str | tuple[str, dict[str, Any]]], *, title: str | None = None) -> Table:
+    """An empty table in the house style; a column is its heading, or (heading, rich's options)."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 1))
+    for column in columns:
+        heading, options = (column, {}) if isinstance(column, str) else column
+        made.add_column(heading, **{"overflow": "fold", **options})
+    return made
+
+
+def colour(state: str) -> str:
+    """Style of a word such as ok, missing, broken."""
+    good, word = ("ok", "yes"), state.partition(":")[0]
+    return "green" if word in good else "yellow" if word in ("missing", "warn", "untrained") else "red"
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Report]:
+    """A `Report` that shows a bar per stage on stderr: done, elapsed, time left.
+
+    Shows nothing when `quiet` or when stderr is not a terminal.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield _silent
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=err(), transient=True) as bars:
+        yield _bar_per_stage(bars)
+
+
+def _silent(step: Progress) -> None:
+    del step
+
+
+def _bar_per_stage(bars: Any) -> Callable[[Progress], None]:
+    tasks: dict[str, Any] = {}
+
+    def report(step: Progress) -> None:
+        if step.stage not in tasks:
+            tasks[step.stage] = bars.add_task(step.stage, total=step.total or None, note=step.note)
+        bars.update(tasks[step.stage], completed=step.done, total=step.total or None, note=step.note)
+
+    return report

@@ -1,0 +1,145 @@
+"""Files that are either complete or not there, and where the cache is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from erc_cli.errors import ErcError, UsageError
+
+#: what goes wrong with the medium, not with the program
+_MEDIUM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+@contextmanager
+def atomic_write(path: Path, force: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path`, with the same suffix, that is renamed into place at the end.
+
+    The block writes (or leaves as it is: empty) the temporary file. When the block fails, Ctrl-C
+    included, it is removed and `path` is as it was.
+
+    Raises:
+        UsageError: `path` exists and `force` is false, or is not a file, or its folder is missing
+            or read-only.
+        ErcError: the disk is full.
+    """
+    target = check_output(path, force)
+    # Open by ourselves instead of mkstemp, so that the file gets the user's usual permissions.
+    draft = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(4)}{target.suffix}")
+    _create(draft, path)
+    try:
+        yield draft
+        _sync(draft)
+        check_output(path, force)  # someone else may have written it meanwhile
+        draft.replace(target)
+    except OSError as error:
+        if error.errno not in _MEDIUM:
+            raise  # not about this file: a defect, or someone else's matter
+        raise ErcError(
+            f"{path} could not be written: {error.strerror}.", hint="Make room on the disk."
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def check_output(path: Path, force: bool = False) -> Path:
+    """Where writing to `path` ends up (links followed); raises as `atomic_write` does.
+
+    For commands, to find out before the long work begins.
+    """
+    target = path.resolve()
+    if target.is_dir():
+        raise UsageError(f"{path} is a folder.", hint=f"Name a file in it, for instance: {path / 'out.json'}")
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        raise UsageError(f"{path} is not a regular file.", hint="Name a file to write.")
+    if target.exists() and not force:
+        raise UsageError(f"{path} exists already and is kept.", hint="Overwrite it with --force.")
+    check_folder(target.parent)
+    return target
+
+
+def check_folder(folder: Path) -> None:
+    """UsageError unless files can be made in `folder`."""
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder} to write to.", hint=f"Type: mkdir -p '{folder}'")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"The folder {folder} is read-only.", hint="Name another place to write to.")
+
+
+def copy_folder(source: Path, target: Path, *, replace: bool = False) -> None:
+    """Copy a folder; it appears at `target` complete or not at all, also when one is replaced.
+
+    Raises:
+        UsageError: `target` exists and `replace` is false, or its folder is missing or read-only.
+        ErcError: a file cannot be copied.
+    """
+    target = target.resolve()
+    if target.exists() and not replace:
+        raise UsageError(f"{target} exists already and is kept.", hint="Replace it with --force.")
+    check_folder(target.parent)
+    mark = secrets.token_hex(4)
+    draft, old = target.with_name(f".{target.name}.{mark}"), target.with_name(f".{target.name}.{mark}.old")
+    try:
+        shutil.copytree(source, draft)
+        if target.exists():
+            target.rename(old)
+        draft.rename(target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise ErcError(
+            f"{target} could not be written: {error}", hint="Name another place to write to."
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def cache_folder() -> Path:
+    """`$ERC_CACHE`, else `erc` in the platform's cache folder; it may not exist yet."""
+    own = os.environ.get("ERC_CACHE")
+    if own:
+        return Path(own).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "erc" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "erc"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "erc"
+
+
+def _create(draft: Path, path: Path) -> None:
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        # os.access says yes to root and on some network drives where writing then fails.
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"{path} cannot be written: {reason}.", hint="Name another place to write to."
+        ) from error
+
+
+def _sync(draft: Path) -> None:
+    with draft.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename last; not every system can open a folder."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # the file itself is safe; some file systems refuse this on folders
+    finally:
+        os.close(handle)

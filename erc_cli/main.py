@@ -1,0 +1,110 @@
+"""The command `erc`: its commands by name, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from erc_cli import __version__
+from erc_cli.click_parts import LazyGroup
+from erc_cli.errors import ErcError
+
+_INTERRUPTED = 130
+
+#: name -> (where it is, its line in the help); in the order of the help
+COMMANDS: dict[str, tuple[str, str]] = {
+    "predict": (
+        "erc_cli.commands.predict:command",
+        "Say which emotion each utterance of a recording expresses.",
+    ),
+    "ablate": (
+        "erc_cli.commands.ablate:command",
+        "Show what changes without text, voice or face.",
+    ),
+    "train": (
+        "erc_cli.commands.train:command",
+        "Train a preset on a data set.",
+    ),
+    "evaluate": (
+        "erc_cli.commands.evaluate:command",
+        "Score a preset on a data set.",
+    ),
+    "plugins": (
+        "erc_cli.commands.plugins:command",
+        "List plugins, show their options.",
+    ),
+    "presets": (
+        "erc_cli.commands.presets:command",
+        "List, show, check and copy presets.",
+    ),
+    "doctor": (
+        "erc_cli.commands.doctor:command",
+        "Check this installation, say what to mend.",
+    ),
+    "completion": (
+        "erc_cli.commands.completion:command",
+        "Print the completion script for a shell.",
+    ),
+}
+
+_EXAMPLES = (
+    "erc predict video.mp4 --transcript video.srt",
+    "erc predict video.mp4 --transcript video.srt -o result.csv --drop visual",
+    "erc presets list",
+    "erc doctor",
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    examples=_EXAMPLES,
+    help="Emotion recognition in conversation: text, voice and face, each a plugin.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="erc", message="%(prog)s %(version)s")
+def erc() -> None:
+    """The group; its help is given above."""
+
+
+def main() -> NoReturn:
+    """Run `erc` and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")  # a terminal without UTF-8 shows ? rather than a traceback
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `erc … | head`: the reader has gone; keep the interpreter from flushing again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        answer = erc.main(prog_name="erc", standalone_mode=False)
+    except ErcError as error:
+        _say(error)
+        return error.exit_code
+    except click.Abort:  # click's word for Ctrl-C
+        click.echo("Interrupted; nothing half-written is left.", err=True)
+        return _INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return answer if isinstance(answer, int) else 0
+
+
+def _say(error: ErcError) -> None:
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.message}", err=True, color=_colour())
+    if error.hint:
+        click.echo(error.hint, err=True)
+
+
+def _colour() -> bool | None:
+    """False where NO_COLOR is set; click itself finds out about terminals."""
+    return False if os.environ.get("NO_COLOR") else None

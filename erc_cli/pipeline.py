@@ -1,0 +1,217 @@
+"""From a conversation and its medium to predictions: extract each branch, fuse, attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from erc_cli.attribution import coalitions, shapley
+from erc_cli.errors import ErcError
+from erc_cli.preset import Preset, build_extractor, build_fusion
+from erc_cli.types import (
+    Clip,
+    Conversation,
+    Encoded,
+    Extractor,
+    Features,
+    Fusion,
+    MediaInfo,
+    Modality,
+    Notice,
+    Opinion,
+    Prediction,
+    Progress,
+    Report,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from erc_cli.registry import Registry
+    from erc_cli.types import FloatArray
+
+T = TypeVar("T")
+NO_MEDIUM = {Modality.AUDIO: Status.NO_AUDIO_TRACK, Modality.VISUAL: Status.NO_VIDEO}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A preset, built: extractors by modality and the fusion; `dropped` were left out by name."""
+
+    labels: tuple[str, ...]
+    extractors: Mapping[Modality, Extractor]
+    fusion: Fusion
+    requires: frozenset[Modality] = frozenset()
+    dropped: frozenset[Modality] = frozenset()
+
+
+def load_model(
+    preset: Preset, registry: Registry, *, device: str = "cpu", dropped: frozenset[Modality] = frozenset()
+) -> Model:
+    """Build every part of a preset.
+
+    Raises:
+        ErcError: a library or a file that a part needs is missing.
+    """
+    extractors = {m: build_extractor(use, registry, device=device) for m, use in preset.extractors.items()}
+    fusion = build_fusion(preset.fusion, registry, device=device)
+    return Model(
+        labels=preset.labels,
+        extractors=extractors,
+        fusion=fusion,
+        requires=registry.fusion(preset.fusion.name).requires,
+        dropped=dropped,
+    )
+
+
+@dataclass(slots=True)
+class _Branch:
+    """The rows of one extractor while a conversation is read; a failing branch is given up."""
+
+    modality: Modality
+    extractor: Extractor
+    rows: list[Encoded | None]
+    failure: str | None = None
+
+    def see(self, index: int, clip: Clip) -> None:
+        if self.failure is None:
+            row = self._attempt(lambda: self.extractor.encode(clip))
+            self.rows[index] = row if row is not None else Encoded(None, Status.UNREADABLE)
+
+    def finish(self, conversation: Conversation) -> Features:
+        features = None
+        if self.failure is None:
+            features = self._attempt(lambda: self.extractor.gather(conversation, self.rows))
+        return features if features is not None else unreadable(len(self.rows), self.extractor.dim)
+
+    def _attempt(self, work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - a plugin's failure must not stop the others
+            self.failure = f"{type(error).__name__}: {error}"
+            return None
+
+
+def unreadable(n: int, dim: int) -> Features:
+    """Features of a branch that failed: nothing present."""
+    values = np.zeros((n, dim), dtype=np.float32)
+    return Features(values, np.zeros(n, dtype=bool), (Status.UNREADABLE,) * n)
+
+
+def extract(
+    extractors: Mapping[Modality, Extractor],
+    conversation: Conversation,
+    media: MediaInfo | None,
+    *,
+    report: Report = lambda progress: None,
+    warn: Callable[[Notice], None] = lambda notice: None,
+) -> dict[Modality, Features]:
+    """Features of every branch, from one pass over the medium.
+
+    A branch that raises is reported through `warn` and has no rows present; the others go on.
+    """
+    n = len(conversation.utterances)
+    branches = {m: _Branch(m, extractor, [None] * n) for m, extractor in extractors.items()}
+    _read_media(branches, conversation, media, report, warn)
+    features = {}
+    for done, (modality, branch) in enumerate(branches.items()):
+        report(Progress("features", done, len(branches), str(modality)))
+        features[modality] = branch.finish(conversation)
+        if branch.failure is not None:
+            warn(Notice("modality_failed", f"{modality} failed and is left out ({branch.failure})"))
+    report(Progress("features", len(branches), len(branches), ""))
+    return features
+
+
+def _read_media(
+    branches: Mapping[Modality, _Branch],
+    conversation: Conversation,
+    media: MediaInfo | None,
+    report: Report,
+    warn: Callable[[Notice], None],
+) -> None:
+    """Gather every branch's wishes, read the medium once, and hand out the clips as they come."""
+    asked = [
+        (branch, i, wish)
+        for branch in branches.values()
+        for i, utterance in enumerate(conversation.utterances)
+        if (wish := branch.extractor.wish(utterance)).sound is not None or wish.frames
+    ]
+    if media is None:
+        for branch, i, _ in asked:
+            status = NO_MEDIUM.get(branch.modality, Status.UNREADABLE)
+            branch.rows[i] = Encoded(None, status)
+        return
+    if not asked:
+        return
+    from erc_cli.media import read_clips
+
+    total = max(1, round(media.duration))
+
+    def advance(seconds: float) -> None:
+        report(Progress("media", min(round(seconds), total), total, ""))
+
+    wishes = [wish for _, _, wish in asked]
+    for place, clip in read_clips(media, wishes, on_progress=advance, on_warning=warn):
+        branch, i, _ = asked[place]
+        branch.see(i, clip)
+    report(Progress("media", total, total, ""))
+
+
+def fuse(
+    model: Model, conversation: Conversation, features: Mapping[Modality, Features]
+) -> tuple[Prediction, ...]:
+    """Fused probabilities, each modality's own, and exact contributions."""
+    if not conversation.utterances:
+        return ()
+    everyone = frozenset(features)
+    absent = model.requires - everyone
+    if absent:
+        raise ErcError(f"The fusion needs {', '.join(sorted(absent))}.", hint="Do not drop it.")
+    answers = {c: _answer(model, conversation, features, c) for c in coalitions(everyone)}
+    values = shapley(answers, {m: f.present for m, f in features.items()})
+    own = {m: model.fusion.alone(conversation, m, f) for m, f in features.items()}
+    fused = answers[everyone]
+    return tuple(
+        Prediction(_row(fused, i), _opinions(model, features, own, values, i))
+        for i in range(len(conversation.utterances))
+    )
+
+
+def _answer(
+    model: Model,
+    conversation: Conversation,
+    features: Mapping[Modality, Features],
+    coalition: frozenset[Modality],
+) -> FloatArray:
+    """What a coalition says; one without a modality that the fusion requires says the prior."""
+    usable = coalition if model.requires <= coalition else frozenset[Modality]()
+    return model.fusion.predict(conversation, {m: features[m] for m in features if m in usable})
+
+
+def _opinions(
+    model: Model,
+    features: Mapping[Modality, Features],
+    own: Mapping[Modality, FloatArray],
+    values: Mapping[Modality, FloatArray],
+    i: int,
+) -> dict[Modality, Opinion]:
+    opinions: dict[Modality, Opinion] = {}
+    for modality in Modality:
+        if modality in model.dropped:
+            opinions[modality] = Opinion(Status.DROPPED)
+        elif modality in features:
+            status = features[modality].status[i]
+            if status is Status.OK:
+                contribution = float(values[modality][i])
+                opinions[modality] = Opinion(status, _row(own[modality], i), contribution)
+            else:
+                opinions[modality] = Opinion(status)
+    return opinions
+
+
+def _row(probabilities: FloatArray, i: int) -> tuple[float, ...]:
+    row = probabilities[i].astype(np.float64)
+    return tuple((row / row.sum()).tolist())

@@ -1,0 +1,128 @@
+"""A `Result` as the document `erc.result/1` (docs/result.schema.json), which writers and `--json` share."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from erc_cli.types import MediaInfo, Modality, Opinion, Prediction, Result, Status, Utterance
+
+SCHEMA = "erc.result/1"
+
+NOTICE = (
+    "The emotion that each utterance expresses, as annotators would label it; not what a person feels. "
+    "Inferring emotions from face or voice at work and in education is prohibited in the European Union; "
+    "elsewhere people exposed to such a system must be told."
+)
+"""For `meta.notice`: what the answer means, and the law on emotion recognition."""
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """The whole document, ready for JSON: keys in the order of the interface contract.
+
+    Raises:
+        ValueError: probabilities that are no distribution (a defect of the fusion).
+    """
+    return {
+        "schema": SCHEMA,
+        "labels": list(result.labels),
+        "media": _media(result.media),
+        "transcript": {"path": _path(result.transcript.path), "format": result.transcript.format},
+        "utterances": utterance_dicts(result),
+        "speakers": speaker_summary(result),
+        "warnings": [
+            {"code": notice.code, "message": notice.message, "line": notice.line}
+            for notice in result.warnings
+        ],
+        "meta": {**result.meta, "notice": result.meta.get("notice", NOTICE)},
+    }
+
+
+def utterance_dicts(result: Result) -> list[dict[str, Any]]:
+    """One element per utterance; probabilities as Python floats that sum to 1.
+
+    Raises:
+        ValueError: probabilities that are no distribution (a defect of the fusion).
+    """
+    pairs = zip(result.utterances, result.predictions, strict=True)
+    return [_utterance(i, said, found, result.labels) for i, (said, found) in enumerate(pairs)]
+
+
+def speaker_summary(result: Result) -> list[dict[str, Any]]:
+    """Each speaker's utterances, seconds and labels, in order of appearance.
+
+    Utterances of nobody known are summed under the name None. Labels that a speaker never
+    expressed are left out; the others are in the order of `result.labels`.
+    """
+    names = dict.fromkeys(utterance.speaker for utterance in result.utterances)
+    return [_speaker(result, name) for name in names]
+
+
+def _speaker(result: Result, name: str | None) -> dict[str, Any]:
+    rows = [i for i, utterance in enumerate(result.utterances) if utterance.speaker == name]
+    said = [result.labels[result.predictions[i].best] for i in rows]
+    seconds = math.fsum(result.utterances[i].end - result.utterances[i].start for i in rows)
+    counts = {label: said.count(label) for label in result.labels if label in said}
+    return {"name": name, "utterances": len(rows), "seconds": round(seconds, 3), "labels": counts}
+
+
+def _utterance(index: int, said: Utterance, found: Prediction, labels: Sequence[str]) -> dict[str, Any]:
+    probabilities = _distribution(found.probabilities, labels)
+    label = labels[found.best]
+    return {
+        "index": index,
+        "start": float(said.start),
+        "end": float(said.end),
+        "speaker": said.speaker,
+        "text": said.text,
+        "label": label,
+        "confidence": probabilities[label],
+        "probabilities": probabilities,
+        "modalities": {
+            modality.value: _opinion(found.opinions[modality], labels)
+            for modality in Modality
+            if modality in found.opinions
+        },
+    }
+
+
+def _opinion(opinion: Opinion, labels: Sequence[str]) -> dict[str, Any]:
+    """One modality; without status `ok` it has no label, no probabilities and contributes 0."""
+    if opinion.status is not Status.OK:
+        return {"status": opinion.status.value, "contribution": 0.0}
+    probabilities = _distribution(opinion.probabilities, labels)
+    return {
+        "status": opinion.status.value,
+        "label": max(labels, key=probabilities.__getitem__),
+        "probabilities": probabilities,
+        "contribution": float(opinion.contribution),
+    }
+
+
+def _distribution(values: Sequence[float], labels: Sequence[str]) -> dict[str, float]:
+    """Probabilities by label. float32 sums to 1 only within about 1e-7 per class, so divide again."""
+    floats = [float(value) for value in values]
+    total = math.fsum(floats)
+    if len(floats) != len(labels) or not math.isfinite(total) or total <= 0 or min(floats) < 0:
+        raise ValueError(f"not a distribution over {len(labels)} labels: {floats}")
+    return {label: value / total for label, value in zip(labels, floats, strict=True)}
+
+
+def _media(media: MediaInfo | None) -> dict[str, Any] | None:
+    if media is None:
+        return None
+    return {
+        "path": _path(media.path),
+        "sha256": media.sha256,
+        "duration": float(media.duration),
+        "video": media.video,
+        "audio": media.audio,
+    }
+
+
+def _path(path: Path | None) -> str | None:
+    """The path as text that can be written as UTF-8, whatever bytes the file's name has."""
+    return None if path is None else os.fsencode(path).decode("utf-8", errors="replace")

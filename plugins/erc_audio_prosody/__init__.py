@@ -1,0 +1,38 @@
+"""`prosody`: eight figures of how an utterance is spoken, by Praat's algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from erc_cli.hookspecs import hookimpl
+from erc_cli.types import Extractor, ExtractorSpec, Modality
+
+
+def build(
+    *, max_seconds: float = 30.0, silence_db: float = -60.0, log: bool = False, context: bool = False
+) -> Extractor:
+    """Prosody of the first `max_seconds` of every utterance.
+
+    `silence_db`: an utterance that nowhere reaches this level is silent (dB of the root mean square
+    below full scale). `log`: figures with long tails on a logarithmic scale. `context`: beside an
+    utterance's figures, its difference from the conversation's mean, and the neighbours' figures.
+    """
+    from erc_audio_prosody.extractor import ProsodyExtractor
+
+    return ProsodyExtractor(max_seconds=max_seconds, silence_db=silence_db, log=log, context=context)
+
+
+@hookimpl
+def erc_extractors() -> Sequence[ExtractorSpec]:
+    """The extractor `prosody`."""
+    return [
+        ExtractorSpec(
+            name="prosody",
+            modality=Modality.AUDIO,
+            summary="duration, intensity, pitch, articulation rate and harmonicity of the voice",
+            build=build,
+            needs=("parselmouth",),
+            extra="audio",
+            licence="no weights; the library praat-parselmouth is GPL-3.0-or-later",
+        )
+    ]

@@ -1,0 +1,150 @@
+"""`erc train` and `erc evaluate` end to end, with a tiny encoder on tiny data in the real formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import EMOTIONS, Erc
+
+from erc_cli.dataset import training_reader
+from erc_cli.errors import ErcError
+from erc_data_meld.meld import Meld
+
+RECIPE = {
+    "summary": "tiny",
+    "labels": list(EMOTIONS),
+    "extractors": {
+        "text": {"use": "minilm", "max_tokens": 60},
+        "audio": {"use": "prosody"},
+        "visual": {"use": "faces", "frames": 2},
+    },
+    "fusion": {"use": "late"},
+    "train": {
+        "text": {"data": ["meld"], "epochs": 8, "lr": 0.01, "batch": 8, "max_tokens": 60, "average": 0.5},
+        "visual": {"data": ["fer2013"], "epochs": 2, "batch": 16},
+        "fusion": {"epochs": 20, "ensemble": 1},
+    },
+    "meta": {"terms": "made in a test"},
+}
+
+
+def recipe(folder: Path, tiny_bert: Path) -> Path:
+    content = json.loads(json.dumps(RECIPE))
+    content["train"]["text"]["init"] = str(tiny_bert)
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, erc: Erc, tiny_bert: Path, tiny_meld: Path, tiny_fer: Path
+) -> Path:
+    """A run folder made by the command."""
+    folder = tmp_path_factory.mktemp("train")
+    out = folder / "run"
+    data = ["--data", f"meld:{tiny_meld}", "--data", f"fer2013:{tiny_fer}"]
+    done = erc("train", recipe(folder, tiny_bert), *data, "-o", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_run_is_a_preset_that_learnt(run: Path, erc: Erc) -> None:
+    names = {p.name for p in run.iterdir()}
+    assert {"preset.yaml", "card.md", "training.json", "text.safetensors", "tokenizer.json"} <= names
+    assert {"visual.safetensors", "fusion.safetensors", "log-text.csv", "log-visual.csv"} <= names
+    assert not [n for n in names if n.startswith("checkpoint") or n.endswith(".tmp")]
+    record = json.loads((run / "training.json").read_text())
+    assert record["selected_on"] == "dev"
+    assert record["stages"]["text"]["metrics"]["dev"]["weighted_f1"] > 90
+    assert record["stages"]["fusion"]["metrics"]["dev"]["meld"]["audio"]["weighted_f1"] > 80
+    assert record["data"]["meld"]["dev"]["dialogues"] == 6
+    assert len(record["data"]["fer2013"]["train"]["sha256"]) == 64
+    assert record["data"]["fer2013"]["train"]["pictures"] == 69  # one of 70 is blank
+    checked = erc("presets", "check", run)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_training_cannot_read_the_test_split(tiny_meld: Path, run: Path) -> None:
+    """The test tables of the tiny data hold a label that does not exist: `run` would have failed."""
+    assert run.is_dir()
+    read = training_reader({"meld": Meld(tiny_meld)}, EMOTIONS)
+    assert read("meld", "dev").name == "dev"
+    with pytest.raises(ErcError, match="asked for the split 'test'"):
+        read("meld", "test")
+    with pytest.raises(ErcError, match="unknown emotion 'trap'"):
+        Meld(tiny_meld).read("test")
+
+
+def test_a_second_run_gives_the_same_bytes(
+    run: Path, tmp_path: Path, erc: Erc, tiny_bert: Path, tiny_meld: Path, tiny_fer: Path
+) -> None:
+    data = ["--data", f"meld:{tiny_meld}", "--data", f"fer2013:{tiny_fer}"]
+    done = erc("train", recipe(tmp_path, tiny_bert), *data, "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    for name in ("text.safetensors", "visual.safetensors", "fusion.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_evaluate_prints_the_contract(run: Path, erc: Erc, tiny_meld: Path, tiny_fer: Path) -> None:
+    done = erc("evaluate", run, "--data", f"meld:{tiny_meld}", "--split", "dev", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["schema"] == "erc.evaluation/1"
+    assert document["selected_on"] == "dev"
+    assert document["seeds"] == [0]
+    assert document["data"]["name"] == "meld"
+    assert document["data"]["utterances"] == 30
+    assert set(document["systems"]) == {"text", "audio", "text+audio"}
+    system = document["systems"]["text+audio"]
+    low, high = system["weighted_f1"]["ci95"]
+    assert low <= system["weighted_f1"]["mean"] <= high
+    assert sum(map(sum, system["confusion"])) == 30
+    assert set(system["per_class"]) == set(EMOTIONS)
+    assert set(document["differences"]) == {"text+audio - text", "text+audio - audio"}
+
+
+def test_evaluate_saves_figures_and_card(run: Path, erc: Erc, tiny_meld: Path, tiny_fer: Path) -> None:
+    data = ["--data", f"meld:{tiny_meld}", "--data", f"fer2013:{tiny_fer}"]
+    done = erc("evaluate", run, *data, "--split", "dev", "--save")
+    assert done.returncode == 0, done.stderr
+    assert "text+audio" in done.stdout
+    saved = json.loads((run / "metrics.json").read_text())
+    assert [d["data"]["name"] for d in saved["evaluations"]] == ["meld", "fer2013"]
+    card = (run / "card.md").read_text()
+    mean = saved["evaluations"][0]["systems"]["text"]["weighted_f1"]["mean"]
+    assert f"{mean:.2f}" in card
+    assert "made in a test" in card
+
+
+def test_what_training_refuses(tmp_path: Path, run: Path, erc: Erc, tiny_bert: Path, tiny_meld: Path) -> None:
+    path = recipe(tmp_path, tiny_bert)
+    meld = ["--data", f"meld:{tiny_meld}"]
+    cases = [
+        ([path, *meld, "-o", run], "holds a finished preset"),
+        ([path, *meld, "-o", tmp_path / "r1"], "learns from fer2013, which is not given"),
+        ([path, "--data", "meld", "-o", tmp_path / "r2"], "expected NAME:PATH"),
+        ([path, "--data", f"meldd:{tiny_meld}", "-o", tmp_path / "r3"], "'meld'"),
+        ([path, "--data", f"meld:{tmp_path}", "-o", tmp_path / "r4"], "not MELD's annotation folder"),
+    ]
+    for arguments, message in cases:
+        done = erc("train", *arguments)
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_data_set_with_other_labels_is_refused(
+    tmp_path: Path, erc: Erc, tiny_bert: Path, tiny_meld: Path
+) -> None:
+    path = recipe(tmp_path, tiny_bert)
+    content = yaml.safe_load(path.read_text())
+    content["labels"] = ["joy", "anger"]
+    path.write_text(yaml.safe_dump(content))
+    done = erc("train", path, "--data", f"meld:{tiny_meld}", "-o", tmp_path / "run", "--drop", "visual")
+    assert done.returncode == 2
+    assert "are not those of the preset (joy, anger)" in done.stderr
