@@ -65,15 +65,16 @@ def _test_figures(metrics: Mapping[str, Any]) -> Iterator[str]:
         seeds = document["seeds"]
         yield f"\n## {data['name']}, {data['split']} split\n"
         count = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
-        yield f"{size}; {count}, chosen on {document['selected_on']}. In brackets: 95 % interval over dialogues"
-        yield "(over pictures where there are no dialogues).\n"
+        yield f"{size}; {count}, chosen on {document['selected_on']}. In brackets: 95 % interval over"
+        yield "dialogues (over pictures where there are no dialogues).\n"
         yield "| system | weighted F1 | accuracy | macro F1 | ECE |\n|---|---|---|---|---|"
         for name, system in document["systems"].items():
             cells = [_interval(system[key]) for key in ("weighted_f1", "accuracy", "macro_f1")]
             yield f"| {name} | {' | '.join(cells)} | {system['ece']:.3f} |"
         for name, figure in document.get("differences", {}).items():
             low, high = figure["ci95"]
-            yield f"\nWeighted F1, {name}: {figure['weighted_f1']:+.2f} (paired interval {low:+.2f} to {high:+.2f})."
+            interval = f"paired interval {low:+.2f} to {high:+.2f}"
+            yield f"\nWeighted F1, {name}: {figure['weighted_f1']:+.2f} ({interval})."
         yield from _classes(document)
 
 

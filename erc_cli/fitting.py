@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +154,7 @@ def _save(plan: Plan[Any], state: dict[str, Any], averaged: dict[str, Tensor]) -
     }
     temporary = path.with_suffix(".tmp")
     torch.save(content, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
     with (plan.folder / f"log-{plan.stage}.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(state["log"][0]))
         writer.writeheader()

@@ -150,14 +150,14 @@ def _read_media(
 
     total = max(1, round(media.duration))
 
-    def advance(seconds: float) -> None:
-        report(Progress("media", min(round(seconds), total), total, ""))
+    def advance(share: float) -> None:
+        report(Progress("media", round(share * total), total, "seconds"))
 
     wishes = [wish for _, _, wish in asked]
     for place, clip in read_clips(media, wishes, on_progress=advance, on_warning=warn):
         branch, i, _ = asked[place]
         branch.see(i, clip)
-    report(Progress("media", total, total, ""))
+    report(Progress("media", total, total, "seconds"))
 
 
 def fuse(

@@ -21,7 +21,6 @@ from erc_cli.types import (
     MediaInfo,
     Modality,
     Notice,
-    Prediction,
     Report,
     Result,
     Transcript,

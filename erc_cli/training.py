@@ -19,7 +19,7 @@ from erc_cli import __version__
 from erc_cli.dataset import TRAINING_SPLITS, features_of, training_reader
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.files import atomic_write
-from erc_cli.preset import FILE, Preset, Use, build_extractor
+from erc_cli.preset import FILE, Preset, Use, build_extractor, train_options
 from erc_cli.registry import Registry
 from erc_cli.types import (
     Dataset,
@@ -78,8 +78,8 @@ def _branch(
     train_branch: Callable[..., Trained],
     read: Callable[[str, str], Split],
 ) -> Trained:
-    settings = dict(run.preset.train.get(str(modality), {}))
-    data = tuple(settings.pop("data", run.datasets))
+    settings = train_options(run.preset, str(modality), train_branch)
+    data = tuple(run.preset.train.get(str(modality), {}).get("data", run.datasets))
     absent = [name for name in data if name not in run.datasets]
     if absent:
         raise UsageError(
@@ -97,8 +97,8 @@ def _fusion(
     options = dict(run.preset.fusion.options)
     fit = spec.train
     if fit is not None:
-        settings = dict(run.preset.train.get("fusion", {}))
-        names = tuple(settings.pop("data", run.datasets))
+        settings = train_options(run.preset, "fusion", fit)
+        names = tuple(run.preset.train.get("fusion", {}).get("data", run.datasets))
 
         def work() -> Trained:
             extractors = {m: (use.name, build_extractor(use, run.registry)) for m, use in uses.items()}

@@ -15,7 +15,7 @@ from erc_cli.fitting import Plan, bucketed, fit
 from erc_cli.types import Progress
 
 
-class Stop(Exception):
+class StoppedError(Exception):
     """Stands for a kill."""
 
 
@@ -38,7 +38,7 @@ def plan(folder: Path, *, stop_at: int | None = None, lr: float = 0.1, epochs: i
 
     def report(step: Progress) -> None:
         if step.done == stop_at:
-            raise Stop
+            raise StoppedError
 
     return Plan(
         stage="text",
@@ -76,7 +76,7 @@ def test_a_run_cut_off_goes_on_to_the_same_weights(tmp_path: Path, stop_at: int)
     (tmp_path / "b").mkdir()
     whole = plan(tmp_path / "a")
     best = fit(whole)
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         fit(plan(tmp_path / "b", stop_at=stop_at))
     assert (tmp_path / "b" / "checkpoint-text.pt").exists()
     rest = plan(tmp_path / "b")
@@ -86,7 +86,7 @@ def test_a_run_cut_off_goes_on_to_the_same_weights(tmp_path: Path, stop_at: int)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         fit(plan(tmp_path, stop_at=9))
     with pytest.raises(ErcError, match="other settings"):
         fit(plan(tmp_path, epochs=7))

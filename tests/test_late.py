@@ -83,7 +83,7 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "fusion.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ErcError, match="fusion.safetensors"):
+    with pytest.raises(ErcError, match=r"fusion\.safetensors"):
         LatePool.load(path)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from conftest import EMOTIONS, Erc
 
 from erc_cli.dataset import training_reader

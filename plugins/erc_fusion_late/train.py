@@ -20,6 +20,7 @@ from erc_fusion_late.pool import LatePool, PoolHead, log_softmax
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray, IntArray
 
+BATCH = 128
 TEMPERATURES = np.geomspace(0.3, 4.0, 120)
 WEIGHTS = np.arange(0, 1.3001, 0.05)
 
@@ -48,7 +49,8 @@ def train_pool(job: FusionJob, settings: HeadSettings, unpaired_weight: float) -
         train, dev = job.data[home]["train"], job.data[home]["dev"]
         own = job.heads.get(modality)
         head = _take_over(own) if own else _fit_head(train, modality, len(job.labels), settings, job.seed)
-        heads[modality] = _calibrate(head, dev, modality)
+        natural = _prior(train.targets, len(job.labels))
+        heads[modality] = _calibrate(head, dev, modality, natural)
     pairs = [name for name in job.data if len(job.data[name]["dev"].features) > 1]
     joined = {m for name in pairs for m in job.data[name]["dev"].features}
     heads = {m: h if m in joined else replace(h, weight=unpaired_weight) for m, h in heads.items()}
@@ -119,16 +121,13 @@ def _fit_member(
         nn.Linear(x.shape[1], settings.hidden),
         nn.ReLU(),
         nn.Dropout(settings.dropout),
-        nn.Linear(settings.hidden, settings.hidden),
-        nn.ReLU(),
-        nn.Dropout(settings.dropout),
         nn.Linear(settings.hidden, len(weights)),
     )
     optimizer = torch.optim.AdamW(net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    steps = settings.epochs * -(-len(x) // 256)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    steps = settings.epochs * -(-len(x) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps)
     for _ in range(settings.epochs):
-        for chosen in torch.randperm(len(x)).split(256):
+        for chosen in torch.randperm(len(x)).split(BATCH):
             loss = nn.functional.cross_entropy(net(x[chosen]), y[chosen], weight=weights)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -138,11 +137,15 @@ def _fit_member(
     return tuple((layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers)
 
 
-def _calibrate(head: PoolHead, dev: Labelled, modality: Modality) -> PoolHead:
-    """The temperature with the least log loss on dev (Guo et al. 2017)."""
+def _calibrate(head: PoolHead, dev: Labelled, modality: Modality, natural: FloatArray) -> PoolHead:
+    """The temperature with the least log loss on dev (Guo et al. 2017).
+
+    A head fitted with class weights speaks relative to another prior than the data's `natural` one;
+    its answers are brought back to that before they are compared with dev.
+    """
     values, targets = _rows(dev, modality)
-    logits = head.logits(values)
-    losses = [log_loss(np.exp(log_softmax(logits / t)), targets) for t in TEMPERATURES]
+    logits, gain = head.logits(values), np.log(natural) - np.log(head.prior)
+    losses = [log_loss(np.exp(log_softmax(log_softmax(logits / t) + gain)), targets) for t in TEMPERATURES]
     return replace(head, temperature=float(TEMPERATURES[int(np.argmin(losses))]))
 
 

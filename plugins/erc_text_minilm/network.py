@@ -37,6 +37,9 @@ class ContextEncoder(nn.Module):
         super().__init__()
         prepare()  # transformers imports torchaudio wherever it is installed, working or not
         from transformers import BertConfig, BertModel
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # the bar on stderr is ours
 
         self.config = {key: config[key] for key in KEYS}
         bert = BertConfig(
