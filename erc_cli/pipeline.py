@@ -55,8 +55,9 @@ def load_model(
     Raises:
         ErcError: a library or a file that a part needs is missing.
     """
-    extractors = {m: build_extractor(use, registry, device=device) for m, use in preset.extractors.items()}
-    fusion = build_fusion(preset.fusion, registry, device=device)
+    given = {"device": device, "labels": preset.labels}
+    extractors = {m: build_extractor(use, registry, **given) for m, use in preset.extractors.items()}
+    fusion = build_fusion(preset.fusion, registry, **given)
     return Model(
         labels=preset.labels,
         extractors=extractors,

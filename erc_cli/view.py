@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -59,7 +60,7 @@ def opinion(opinion: Opinion, labels: Sequence[str]) -> Text:
 def result_table(result: Result) -> Table:
     """Time, speaker, text, emotion, and what each modality says by itself."""
     shown = [m for m in Modality if any(m in p.opinions for p in result.predictions)]
-    columns: list[str | tuple[str, dict[str, object]]] = [
+    columns: list[str | tuple[str, dict[str, Any]]] = [
         ("time", {"justify": "right", "no_wrap": True}),
         ("speaker", {"max_width": 14}),
         ("text", {"ratio": 1, "min_width": 16, "overflow": "fold"}),

@@ -85,7 +85,7 @@ def _best_correlation(frames: Samples) -> Samples:
 def _apex(left: Samples, middle: Samples, right: Samples) -> Samples:
     """Height of the parabola through three points where the middle one is a maximum, else 0."""
     bend = 2.0 * middle - left - right
-    top = (middle > left) & (middle >= right)
+    top = (middle > left) & (middle >= right) & (bend > 0)  # rounding can leave no bend at all
     rise = (right - left) ** 2
     return np.where(top, middle + rise / (8.0 * np.where(top, bend, 1.0)), 0.0)
 

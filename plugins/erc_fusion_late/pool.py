@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from erc_cli.errors import ErcError
 from erc_cli.types import Conversation, Features, Modality
+from erc_cli.weights import read_weights
 
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray
@@ -30,7 +30,8 @@ SCHEMA = "erc.late/1"
 def log_softmax(logits: FloatArray) -> FloatArray:
     """Row-wise log softmax of [n, classes]."""
     shifted = logits - logits.max(axis=1, keepdims=True)
-    return (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))).astype(np.float32)
+    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class PoolHead:
                 if place < len(layers) - 1:
                     h = np.maximum(h, 0)
             total += log_softmax(h)
-        return total / len(self.members)
+        return (total / len(self.members)).astype(np.float32)
 
     def log_opinion(self, values: FloatArray) -> FloatArray:
         """Calibrated log probabilities [n, classes]."""
@@ -126,18 +127,7 @@ class LatePool:
         Raises:
             ErcError: the file is of another kind or damaged.
         """
-        try:
-            stream = safe_open(path, framework="np")
-        except (SafetensorError, OSError) as error:
-            raise ErcError(
-                f"{path}: not a safetensors file ({error}).", hint="Get the preset anew."
-            ) from None
-        with stream:
-            if (stream.metadata() or {}).get("schema") != SCHEMA:
-                raise ErcError(
-                    f"{path}: not weights of the fusion late.", hint="Check `weights:` in the preset."
-                )
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        tensors = read_weights(path, SCHEMA).tensors
         names = sorted({name.split(".")[0] for name in tensors if "." in name})
         return cls({Modality(name): _head(tensors, name) for name in names}, tensors["prior"])
 
@@ -145,7 +135,8 @@ class LatePool:
 def _head(tensors: Mapping[str, FloatArray], name: str) -> PoolHead:
     members: list[tuple[tuple[FloatArray, FloatArray], ...]] = []
     while f"{name}.member{len(members)}.layer0.weight" in tensors:
-        stem, layers = f"{name}.member{len(members)}", []
+        stem = f"{name}.member{len(members)}"
+        layers: list[tuple[FloatArray, FloatArray]] = []
         while f"{stem}.layer{len(layers)}.weight" in tensors:
             layer = f"{stem}.layer{len(layers)}"
             layers.append((tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]))

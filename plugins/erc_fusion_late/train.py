@@ -72,7 +72,7 @@ def train_pool(job: FusionJob, settings: HeadSettings, unpaired_weight: float) -
 
 def _prior(targets: IntArray, classes: int) -> FloatArray:
     counts = np.bincount(targets, minlength=classes) + 1.0
-    return (counts / counts.sum()).astype(np.float32)
+    return np.asarray(counts / counts.sum(), dtype=np.float32)
 
 
 def _take_over(head: Head) -> PoolHead:
@@ -127,7 +127,7 @@ def _fit_member(
     steps = settings.epochs * -(-len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps)
     for _ in range(settings.epochs):
-        for chosen in torch.randperm(len(x)).split(BATCH):
+        for chosen in torch.split(torch.randperm(len(x)), BATCH):
             loss = nn.functional.cross_entropy(net(x[chosen]), y[chosen], weight=weights)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

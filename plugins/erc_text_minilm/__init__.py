@@ -37,6 +37,7 @@ def train(
     layer_decay: float = 0.9,
     batch: int = 32,
     average: float = 0.99,
+    members: int = 1,
     past: int = 2,
     future: int = 1,
     speakers: bool = True,
@@ -51,7 +52,7 @@ def train(
     from erc_text_minilm.train import Settings, train_encoder
 
     window = Window(past=past, future=future, speakers=speakers, max_tokens=max_tokens)
-    settings = Settings(init, epochs, lr, layer_decay, batch, average)
+    settings = Settings(init, epochs, lr, layer_decay, batch, average, members)
     return train_encoder(job, settings, window)
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from erc_cli.errors import ErcError
 from erc_cli.torchaudio_guard import prepare
 from erc_cli.types import Head
+from erc_cli.weights import read_weights
 from erc_text_minilm.context import Sample
 
+SCHEMA = "erc.minilm/1"
 KEYS = (
     "vocab_size",
     "hidden_size",
@@ -83,7 +83,7 @@ def save(model: ContextEncoder, prior: Tensor, path: Path) -> None:
     """Weights as float16 with the network's shape beside them."""
     tensors = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     tensors["head.prior"] = prior.float()
-    save_file(tensors, path, metadata={"schema": "erc.minilm/1", "config": json.dumps(model.config)})
+    save_file(tensors, path, metadata={"schema": SCHEMA, "config": json.dumps(model.config)})
 
 
 def load(path: Path) -> tuple[ContextEncoder, Head]:
@@ -92,19 +92,10 @@ def load(path: Path) -> tuple[ContextEncoder, Head]:
     Raises:
         ErcError: the file is not one that `save` wrote.
     """
-    try:
-        stream = safe_open(path, framework="pt")
-    except Exception as error:  # noqa: BLE001 - safetensors raises its own bare Exception subclass
-        raise ErcError(f"{path}: not a safetensors file ({error}).", hint="Get the preset anew.") from None
-    with stream:
-        metadata = stream.metadata() or {}
-        if metadata.get("schema") != "erc.minilm/1":
-            raise ErcError(
-                f"{path}: not weights of the extractor minilm.", hint="Check `weights:` in the preset."
-            )
-        tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118
+    found = read_weights(path, SCHEMA)
+    tensors = {name: torch.from_numpy(value).float() for name, value in found.tensors.items()}
     prior = tensors.pop("head.prior")
-    model = ContextEncoder(json.loads(metadata["config"]), classes=len(prior))
+    model = ContextEncoder(json.loads(found.metadata["config"]), classes=len(prior))
     model.load_state_dict(tensors)
     model.eval()
     head = Head(tensors["head.weight"].numpy(), tensors["head.bias"].numpy(), prior.numpy())

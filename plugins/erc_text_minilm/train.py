@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -38,7 +38,8 @@ KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The trainer's options; `average` is the decay per step of the averaged weights."""
+    """The trainer's options; `average` is the decay per step of the averaged weights, `members` the
+    number of runs whose weights are averaged in the end."""
 
     init: str
     epochs: int
@@ -46,6 +47,7 @@ class Settings:
     layer_decay: float
     batch: int
     average: float
+    members: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +59,70 @@ class Examples:
 
 
 def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
-    """Fine-tune, keep the epoch that is best on dev, write `text.safetensors` and `tokenizer.json`."""
+    """Fine-tune `members` times, average the weights, keep what is best on dev.
+
+    Writes `text.safetensors` and `tokenizer.json`. Members start from the same weights and differ
+    in the order of examples and in dropout, so that their average is a network too (Wortsman et
+    al. 2022, model soups). A finished member is kept in a file until the stage is done.
+    """
     source = find_init(settings.init)
-    seed_everything(job.seed)
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     train = examples([job.read(name, "train") for name in job.data], tokenizer, window)
     dev = examples([job.read(name, "dev") for name in job.data], tokenizer, window)
+    seed_everything(job.seed)
     model = ContextEncoder(json.loads((source / "config.json").read_text()), classes=len(job.labels))
     _load_pretrained(model, source / "model.safetensors")
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    candidates: dict[str, dict[str, Tensor]] = {}
+    for member in range(settings.members):
+        model.load_state_dict(start)
+        candidates[f"member {member + 1}"] = _member(job, settings, window, model, train, dev, member)
+    if settings.members > 1:
+        candidates["average"] = _mean(list(candidates.values()))
+    figures = {name: _score(model, weights, dev) for name, weights in candidates.items()}
+    best = max(figures, key=lambda name: figures[name]["weighted_f1"])
+    model.load_state_dict(candidates[best])
+    prior = torch.bincount(torch.from_numpy(train.targets), minlength=len(job.labels)).float()
+    save(model, prior / prior.sum(), job.folder / "text.safetensors")
+    tokenizer.save(str(job.folder / "tokenizer.json"))
+    for member in range(settings.members):
+        _member_path(job, member).unlink(missing_ok=True)
+    options = {"weights": "text.safetensors", "tokenizer": "tokenizer.json", **asdict(window)}
+    return Trained(options, {"dev": {"kept": best, **figures}, "init": settings.init})
+
+
+def _member_path(job: TrainJob, member: int) -> Path:
+    return job.folder / f"member-{member + 1}.safetensors"
+
+
+def _member(
+    job: TrainJob,
+    settings: Settings,
+    window: Window,
+    model: ContextEncoder,
+    train: Examples,
+    dev: Examples,
+    member: int,
+) -> dict[str, Tensor]:
+    """The weights of the member's best epoch, fitted now or by an earlier run."""
+    path = _member_path(job, member)
+    if path.exists():
+        return load_file(path)
+    seed = job.seed + member
 
     def batches(epoch: int) -> Iterator[tuple[tuple[Tensor, Tensor, Tensor], Tensor]]:
-        generator = np.random.default_rng((job.seed, epoch))
+        generator = np.random.default_rng((seed, epoch))
         for chosen in bucketed((len(s.ids) for s in train.samples), settings.batch, generator):
             yield collate([train.samples[i] for i in chosen]), torch.from_numpy(train.targets[chosen])
 
     def loss(batch: tuple[tuple[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         return nn.functional.cross_entropy(model(*batch[0]), batch[1])
 
-    best = fit(
+    fit(
         Plan(
-            stage="text",
+            stage="text" if settings.members == 1 else f"text-{member + 1}",
             model=model,
             optimizer=_optimizer(model, settings),
             batches=batches,
@@ -88,16 +132,25 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
             steps=-(-len(train.samples) // settings.batch),
             folder=job.folder,
             report=job.report,
-            seed=job.seed,
+            seed=seed,
             average=settings.average,
             settings={**asdict(settings), **asdict(window)},
         )
     )
-    prior = torch.bincount(torch.from_numpy(train.targets), minlength=len(job.labels)).float()
-    save(model, prior / prior.sum(), job.folder / "text.safetensors")
-    tokenizer.save(str(job.folder / "tokenizer.json"))
-    options = {"weights": "text.safetensors", "tokenizer": "tokenizer.json", **asdict(window)}
-    return Trained(options, {"dev": best, "init": settings.init})
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    draft = path.with_suffix(".tmp")
+    save_file(weights, draft)
+    draft.replace(path)
+    return weights
+
+
+def _mean(weights: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([w[name] for w in weights]).mean(0) for name in weights[0]}
+
+
+def _score(model: ContextEncoder, weights: dict[str, Tensor], dev: Examples) -> Mapping[str, float]:
+    model.load_state_dict(weights)
+    return evaluate(model, dev)
 
 
 def find_init(init: str) -> Path:

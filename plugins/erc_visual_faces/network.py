@@ -9,15 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from erc_cli.errors import ErcError
 from erc_cli.types import Head
+from erc_cli.weights import read_weights
 
 WIDTHS = (48, 96, 192)
 DEPTHS = (1, 2, 2)
+SCHEMA = "erc.faces/1"
 
 
 class Block(nn.Module):
@@ -98,7 +98,7 @@ def save_expression_net(net: ExpressionNet, prior: Tensor, path: Path) -> None:
         for name, value in net.state_dict().items()
     }
     tensors["head.prior"] = prior.float()
-    save_file(tensors, path, metadata={"schema": "erc.faces/1"})
+    save_file(tensors, path, metadata={"schema": SCHEMA})
 
 
 def load_expression_net(path: Path) -> tuple[ExpressionNet, Head]:
@@ -107,16 +107,7 @@ def load_expression_net(path: Path) -> tuple[ExpressionNet, Head]:
     Raises:
         ErcError: the file is not one that `save_expression_net` wrote.
     """
-    try:
-        stream = safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise ErcError(f"{path}: not a safetensors file ({error}).", hint="Get the preset anew.") from None
-    with stream:
-        if (stream.metadata() or {}).get("schema") != "erc.faces/1":
-            raise ErcError(
-                f"{path}: not weights of the extractor faces.", hint="Check `weights:` in the preset."
-            )
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    tensors = {n: torch.from_numpy(v) for n, v in read_weights(path, SCHEMA).tensors.items()}
     prior = tensors.pop("head.prior")
     net = ExpressionNet(classes=len(prior))
     net.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in tensors.items()})

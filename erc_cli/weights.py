@@ -1,0 +1,41 @@
+"""Weights on disk: safetensors with a schema in the metadata, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from erc_cli.errors import ErcError
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Arrays by name, as numpy, and the file's text metadata."""
+
+    tensors: Mapping[str, Any]
+    metadata: Mapping[str, str]
+
+
+def read_weights(path: Path, schema: str) -> Weights:
+    """The file's arrays.
+
+    Raises:
+        ErcError: the file is not safetensors, or was written for another `schema`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        stream: Any = safe_open(path, framework="np")
+    except (SafetensorError, OSError) as error:
+        raise ErcError(f"{path}: not a safetensors file ({error}).", hint="Get the preset anew.") from None
+    with stream:
+        metadata = stream.metadata() or {}
+        if metadata.get("schema") != schema:
+            found = metadata.get("schema", "unmarked")
+            raise ErcError(
+                f"{path}: holds {found} weights, expected {schema}.", hint="Check `weights:` in the preset."
+            )
+        names = list(stream.keys())
+        return Weights({name: stream.get_tensor(name) for name in names}, metadata)

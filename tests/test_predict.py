@@ -1,0 +1,296 @@
+"""`erc predict` and `erc ablate` as a user runs them: the shipped preset, real media, wrong input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import EMOTIONS, ROOT, Erc
+
+MEDIA = ROOT / "examples" / "conversation.mp4"
+SCRIPT = ROOT / "examples" / "conversation.srt"
+PRESET = ROOT / "presets" / "default"
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory, erc: Erc) -> tuple[Path, str]:
+    """A folder with every output of one run, and what the run said on stdout."""
+    folder = tmp_path_factory.mktemp("outputs")
+    named = [arg for ending in ("json", "jsonl", "csv", "srt") for arg in ("-o", folder / f"out.{ending}")]
+    done = erc("predict", MEDIA, "--transcript", SCRIPT, *named)
+    assert done.returncode == 0, done.stderr
+    assert "Written:" in done.stderr
+    return folder, done.stdout
+
+
+def test_the_example_is_understood(outputs: tuple[Path, str]) -> None:
+    """Plain words of joy, surprise and a matter of fact are read as such."""
+    utterances = json.loads((outputs[0] / "out.json").read_text())["utterances"]
+    assert len(utterances) == 8
+    labels = [u["label"] for u in utterances]
+    assert labels[:3] == ["joy", "surprise", "neutral"]
+    assert [u["speaker"] for u in utterances[:2]] == ["ANNA", "BEN"]
+
+
+def test_silence_and_missing_faces_are_told(outputs: tuple[Path, str]) -> None:
+    utterances = json.loads((outputs[0] / "out.json").read_text())["utterances"]
+    statuses = [{m: v["status"] for m, v in u["modalities"].items()} for u in utterances]
+    assert [s["visual"] for s in statuses] == ["ok", "ok", "no_face", "no_face", "ok", "ok", "ok", "no_face"]
+    assert [s["audio"] for s in statuses] == ["ok"] * 6 + ["silent", "ok"]
+    silent = utterances[6]["modalities"]["audio"]
+    assert silent["contribution"] == 0
+    assert "probabilities" not in silent
+
+
+def test_the_document_keeps_the_contract(outputs: tuple[Path, str]) -> None:
+    found = json.loads((outputs[0] / "out.json").read_text())
+    schema = json.loads((ROOT / "docs" / "result.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(found)
+    assert found["schema"] == "erc.result/1"
+    assert tuple(found["labels"]) == EMOTIONS
+    assert found["meta"]["preset"] == "default"
+    assert found["meta"]["plugins"]["text"].startswith("minilm ")
+    assert found["media"]["duration"] == pytest.approx(28.56, abs=0.1)
+    for utterance in found["utterances"]:
+        assert sum(utterance["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+        assert utterance["confidence"] == max(utterance["probabilities"].values())
+    assert sum(s["utterances"] for s in found["speakers"]) == 8
+
+
+def test_all_formats_say_the_same(outputs: tuple[Path, str]) -> None:
+    folder, table = outputs
+    labels = [u["label"] for u in json.loads((folder / "out.json").read_text())["utterances"]]
+    lines = (folder / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == labels
+    with (folder / "out.csv").open(newline="", encoding="utf-8") as stream:
+        assert [row["label"] for row in csv.DictReader(stream)] == labels
+    subtitles = (folder / "out.srt").read_text(encoding="utf-8")
+    assert all(f"[{label} " in subtitles for label in labels)
+    for word in (*labels, "ANNA", "BEN", "no face", "silent", "utterances"):
+        assert word in table
+
+
+def test_json_on_stdout_and_nothing_else(erc: Erc, outputs: tuple[Path, str]) -> None:
+    done = erc("predict", MEDIA, "-t", SCRIPT, "--json", "--drop", "visual")
+    found = json.loads(done.stdout)
+    assert {u["modalities"]["visual"]["status"] for u in found["utterances"]} == {"dropped"}
+    assert "█" not in done.stdout
+    # what is dropped changes nothing for the others
+    before = json.loads((outputs[0] / "out.json").read_text())["utterances"]
+    for a, b in zip(before, found["utterances"], strict=True):
+        text = a["modalities"]["text"]["probabilities"]
+        assert text == pytest.approx(b["modalities"]["text"]["probabilities"])
+
+
+def test_text_alone_needs_no_medium(erc: Erc) -> None:
+    done = erc("predict", "--transcript", SCRIPT, "--keep", "text", "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["media"] is None
+    assert found["meta"]["biometric"] is False
+    done = erc("predict", "--transcript", SCRIPT, "--json")
+    modalities = json.loads(done.stdout)["utterances"][0]["modalities"]
+    assert modalities["audio"]["status"] == "no_audio_track"
+    assert modalities["visual"]["status"] == "no_video"
+
+
+def test_a_transcript_beside_the_medium_is_found(erc: Erc, tmp_path: Path) -> None:
+    shutil.copy(MEDIA, tmp_path / "talk show.mp4")
+    shutil.copy(SCRIPT, tmp_path / "talk show.srt")
+    done = erc("predict", tmp_path / "talk show.mp4", "--keep", "text", "--json")
+    assert json.loads(done.stdout)["transcript"]["path"].endswith("talk show.srt")
+
+
+def test_utterances_after_the_end_keep_their_text(erc: Erc, tmp_path: Path) -> None:
+    late = tmp_path / "late.srt"
+    late.write_text(SCRIPT.read_text() + "\n9\n00:05:00,000 --> 00:05:02,000\nANNA: Are you still there?\n")
+    done = erc("predict", MEDIA, "--transcript", late, "--json")
+    assert done.returncode == 0
+    last = json.loads(done.stdout)["utterances"][-1]
+    assert last["modalities"]["audio"]["status"] == "outside_media"
+    assert last["modalities"]["visual"]["status"] == "outside_media"
+    assert last["modalities"]["text"]["status"] == "ok"
+    assert "1 of 9 utterances begin after the end" in done.stderr
+
+
+def test_a_film_cut_off_in_the_middle_gives_what_is_there(erc: Erc, tmp_path: Path) -> None:
+    (tmp_path / "cut.mp4").write_bytes(MEDIA.read_bytes()[:200_000])
+    done = erc("predict", tmp_path / "cut.mp4", "-t", SCRIPT, "--json")
+    assert done.returncode == 0, done.stderr
+    modalities = [u["modalities"] for u in json.loads(done.stdout)["utterances"]]
+    assert modalities[0]["audio"]["status"] == modalities[0]["visual"]["status"] == "ok"
+    assert modalities[-1]["audio"]["status"] == modalities[-1]["visual"]["status"] == "unreadable"
+    assert {m["text"]["status"] for m in modalities} == {"ok"}
+    assert "Warning" in done.stderr
+
+
+def wrong(tmp_path: Path) -> dict[str, tuple[list[object], str, str]]:
+    """Name -> arguments, what the message says, what it tells to do."""
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("this is no film\n" * 100)
+    (tmp_path / "cut.mp4").write_bytes(MEDIA.read_bytes()[:1_000])
+    (tmp_path / "none.srt").write_text("just some words\n")
+    (tmp_path / "empty.srt").touch()
+    (tmp_path / "page.srt").write_text("<!DOCTYPE html><html><body>404</body></html>")
+    (tmp_path / "kept.json").write_text("precious")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("summary: x\nlabels: [a, a]\nextractors: {text: {use: minilmm}}\nfusion: {use: late}\n")
+    good = [MEDIA, "--transcript", SCRIPT]
+    return {
+        "no such medium": (["no.mp4", "-t", SCRIPT], "no.mp4", ""),
+        "a folder": ([tmp_path, "-t", SCRIPT], str(tmp_path), ""),
+        "an empty medium": ([tmp_path / "empty.mp4", "-t", SCRIPT], "empty.mp4", ""),
+        "text as a medium": ([tmp_path / "text.mp4", "-t", SCRIPT], "text.mp4", ""),
+        "half a medium": ([tmp_path / "cut.mp4", "-t", SCRIPT], "cut.mp4", ""),
+        "no such transcript": ([MEDIA, "-t", "no.srt"], "no.srt", ""),
+        "a transcript without cues": ([MEDIA, "-t", tmp_path / "none.srt"], "none.srt", "-->"),
+        "an empty transcript": ([MEDIA, "-t", tmp_path / "empty.srt"], "empty.srt", ""),
+        "a page as transcript": ([MEDIA, "-t", tmp_path / "page.srt"], "page.srt", ""),
+        "a medium as transcript": ([MEDIA, "-t", MEDIA], "conversation.mp4", ""),
+        "an unknown preset": ([*good, "-p", "defualt"], "defualt", "'default'"),
+        "a bad preset": ([*good, "-p", bad], "minilm", "bad.yaml"),
+        "an unknown modality": ([*good, "--drop", "vidual"], "vidual", "visual"),
+        "nothing left": ([*good, "--drop", "text", "--drop", "audio", "--drop", "visual"], "", "Drop fewer"),
+        "an unknown option": ([*good, "--set", "text.pats=1"], "pats", "past"),
+        "a wrong value": ([*good, "--set", "text.past=many"], "past", ""),
+        "an unknown ending": ([*good, "-o", tmp_path / "x.jsn"], ".jsn", ".json"),
+        "an existing output": ([*good, "-o", tmp_path / "kept.json"], "kept.json", "--force"),
+        "no such folder": ([*good, "-o", tmp_path / "no" / "x.json"], "no", "mkdir"),
+        "an output that is the input": ([*good, "-o", SCRIPT, "--force"], "conversation.srt", "another name"),
+        "an unknown device": ([*good, "--device", "gpu"], "gpu", "cuda"),
+        "nothing at all": ([], "", "--transcript"),
+        "an unknown format": ([*good, "--transcript-format", "str"], "str", "srt"),
+    }
+
+
+NAMES = [
+    "no such medium",
+    "a folder",
+    "an empty medium",
+    "text as a medium",
+    "half a medium",
+    "no such transcript",
+    "a transcript without cues",
+    "an empty transcript",
+    "a page as transcript",
+    "a medium as transcript",
+    "an unknown preset",
+    "a bad preset",
+    "an unknown modality",
+    "nothing left",
+    "an unknown option",
+    "a wrong value",
+    "an unknown ending",
+    "an existing output",
+    "no such folder",
+    "an output that is the input",
+    "an unknown device",
+    "nothing at all",
+    "an unknown format",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_input_is_told_plainly(erc: Erc, tmp_path: Path, name: str) -> None:
+    cases = wrong(tmp_path)
+    assert set(cases) == set(NAMES)
+    arguments, what, next_step = cases[name]
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    done = erc("predict", *arguments)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert what in done.stderr
+    assert next_step in done.stderr
+    assert len(done.stderr.splitlines()) >= 2, done.stderr  # what is wrong, and what to do next
+    assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+def test_all_problems_of_a_preset_at_once(erc: Erc, tmp_path: Path) -> None:
+    arguments, _, _ = wrong(tmp_path)["a bad preset"]
+    said = erc("predict", *arguments).stderr
+    assert "minilmm" in said
+    assert "labels" in said
+
+
+def test_a_read_only_folder(erc: Erc, tmp_path: Path) -> None:
+    folder = Path("/sys") if os.geteuid() == 0 else tmp_path  # root may write nearly everywhere
+    if folder == tmp_path:
+        tmp_path.chmod(0o555)
+    done = erc("predict", MEDIA, "-t", SCRIPT, "-o", folder / "x.json")
+    assert done.returncode == 2
+    assert str(folder) in done.stderr
+    assert "another place" in done.stderr
+
+
+def test_a_missing_extra_names_the_command(erc: Erc, tmp_path: Path) -> None:
+    """An environment without parselmouth: a stand-in on the path that cannot be found as a package."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\n"
+        "real = u.find_spec\n"
+        "u.find_spec = lambda name, package=None: None if name == 'parselmouth' else real(name, package)\n"
+    )
+    done = erc("predict", MEDIA, "-t", SCRIPT, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "parselmouth" in done.stderr
+    assert "pip install 'erc-cli[audio]'" in done.stderr
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "erc_cli", "predict", str(MEDIA), "-t", str(SCRIPT), "-o", str(target)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(2.0)  # it is loading or at work: the whole takes longer
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ablate_shows_what_changes(erc: Erc) -> None:
+    done = erc("ablate", "--drop", "visual")
+    assert done.returncode == 0, done.stderr
+    assert "without visual" in done.stdout
+    assert "of 8 labels change" in done.stdout
+
+
+def test_ablate_as_json_agrees_with_predict(erc: Erc) -> None:
+    done = erc("ablate", MEDIA, "--transcript", SCRIPT, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schema"] == "erc.ablation/1"
+    assert [w["dropped"] for w in found["without"]] == [["text"], ["audio"], ["visual"]]
+    predicted = json.loads(erc("predict", MEDIA, "-t", SCRIPT, "--json", "--drop", "visual").stdout)
+    without = found["without"][2]
+    assert [u["label"] for u in without["utterances"]] == [u["label"] for u in predicted["utterances"]]
+    for a, b in zip(without["utterances"], predicted["utterances"], strict=True):
+        assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-6)
+    changed = [
+        i
+        for i, (a, b) in enumerate(zip(found["utterances"], without["utterances"], strict=True))
+        if a["label"] != b["label"]
+    ]
+    assert without["changed"] == changed
+
+
+def test_ablate_refuses_to_drop_everything(erc: Erc) -> None:
+    done = erc("ablate", "--drop", "text", "--drop", "audio", "--drop", "visual")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
