@@ -1,6 +1,6 @@
 """Makes docs/table.svg: what `erc predict` prints for the example. Run it when the output changes.
 
-    python docs/make_table.py
+python docs/make_table.py
 """
 
 from __future__ import annotations

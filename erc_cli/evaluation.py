@@ -18,8 +18,6 @@ from erc_cli.types import Conversation, Labelled, Modality, Report, Split, Utter
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray, IntArray
 
-FIGURES = ("accuracy", "weighted_f1", "macro_f1")
-
 
 def evaluate(model: Model, names: Mapping[Modality, str], split: Split, progress: Report) -> dict[str, Any]:
     """One evaluation document (`erc.evaluation/1`) without its name of data and versions.
@@ -61,14 +59,13 @@ def _answer(model: Model, data: Labelled, chosen: list[Modality], rows: IntArray
     return model.fusion.predict(conversation, features)
 
 
-def _figure(predicted: IntArray, targets: IntArray, classes: int, name: str, rows: IntArray) -> float:
-    return scores(confusion(targets[rows], predicted[rows], classes))[name]
+def _scores(predicted: IntArray, targets: IntArray, classes: int, rows: IntArray) -> dict[str, float]:
+    return scores(confusion(targets[rows], predicted[rows], classes))
 
 
 def _system(probabilities: FloatArray, data: Labelled, labels: tuple[str, ...]) -> dict[str, Any]:
     result = report(probabilities, data.targets, labels)
-    predicted = probabilities.argmax(axis=1)
-    figures = {name: partial(_figure, predicted, data.targets, len(labels), name) for name in FIGURES}
+    figures = partial(_scores, probabilities.argmax(axis=1), data.targets, len(labels))
     for name, (low, high) in bootstrap(figures, data.dialogues).items():
         result[name] = {"mean": result[name], "std": None, "ci95": [round(low, 2), round(high, 2)]}
     return result
@@ -79,19 +76,16 @@ def _differences(answers: Mapping[str, FloatArray], data: Labelled) -> dict[str,
     everything = "+".join(m for m in Modality if m in data.features)
     if everything not in answers or len(data.features) < 2:
         return {}
-    whole = answers[everything].argmax(axis=1)
-    found = {}
-    for modality in data.features:
-        part = answers[str(modality)].argmax(axis=1)
-        figure = partial(_difference, whole, part, data.targets, answers[everything].shape[1])
-        low, high = bootstrap({"d": figure}, data.dialogues)["d"]
-        found[f"{everything} - {modality}"] = {
-            "weighted_f1": round(figure(np.arange(len(whole))), 2),
-            "ci95": [round(low, 2), round(high, 2)],
-        }
-    return found
+    predicted = {name: p.argmax(axis=1) for name, p in answers.items()}
+    classes = answers[everything].shape[1]
 
+    def gains(rows: IntArray) -> dict[str, float]:
+        f1 = {n: _scores(p, data.targets, classes, rows)["weighted_f1"] for n, p in predicted.items()}
+        return {f"{everything} - {m}": f1[everything] - f1[m] for m in data.features}
 
-def _difference(whole: IntArray, part: IntArray, targets: IntArray, classes: int, rows: IntArray) -> float:
-    first = _figure(whole, targets, classes, "weighted_f1", rows)
-    return first - _figure(part, targets, classes, "weighted_f1", rows)
+    found = gains(np.arange(len(data.targets)))
+    intervals = bootstrap(gains, data.dialogues)
+    return {
+        name: {"weighted_f1": round(gain, 2), "ci95": [round(x, 2) for x in intervals[name]]}
+        for name, gain in found.items()
+    }

@@ -71,30 +71,28 @@ def expected_calibration_error(probabilities: FloatArray, targets: IntArray, bin
 
 
 def bootstrap(
-    figures: Mapping[str, Callable[[IntArray], float]],
+    figures: Callable[[IntArray], Mapping[str, float]],
     dialogues: IntArray,
     *,
     repeats: int = 2000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals, resampling whole dialogues.
+    """95 % percentile intervals of each figure, resampling whole dialogues.
 
-    Each figure is a function of the indices of a resample, so that differences between two
-    systems can be had on the very same resamples (a paired interval).
+    `figures` gets the indices of a resample. A difference between two systems is one of its figures,
+    so that both are taken on the very same resamples (a paired interval).
     """
     rng = np.random.default_rng(seed)
-    names = np.unique(dialogues)
-    rows = [np.flatnonzero(dialogues == name) for name in names]
-    samples: dict[str, list[float]] = {name: [] for name in figures}
+    rows = [np.flatnonzero(dialogues == name) for name in np.unique(dialogues)]
+    samples: list[Mapping[str, float]] = []
     for _ in range(repeats):
         drawn = rng.integers(0, len(rows), len(rows))
-        index = np.concatenate([rows[i] for i in drawn])
-        for name, figure in figures.items():
-            samples[name].append(figure(index))
-    return {
-        name: (float(np.percentile(values, 2.5)), float(np.percentile(values, 97.5)))
-        for name, values in samples.items()
-    }
+        samples.append(figures(np.concatenate([rows[i] for i in drawn])))
+    intervals = {}
+    for name in samples[0]:
+        low, high = np.percentile([sample[name] for sample in samples], [2.5, 97.5])
+        intervals[name] = (float(low), float(high))
+    return intervals
 
 
 def log_loss(probabilities: FloatArray, targets: IntArray) -> float:

@@ -128,7 +128,9 @@ def _write_meld(folder: Path, split: str, dialogues: int) -> None:
             start, end = f"00:00:{u * 3:02d},000", f"00:00:{u * 3 + 2:02d},500"
             rows.append([PHRASES[EMOTIONS[place]], speaker, emotion, d, u, start, end])
             if (d, u) != (0, 0):  # one utterance without sound, as in the real tables
-                sounds.append([f"dia{d}_utt{u}.wav", *(place + 0.1 * i + 0.01 * d for i in range(8))])
+                low, step = (2, 55, 6, 150, 40, 200, 2, 3), (0.3, 2, 0.8, 30, 10, 30, 0.5, 1)
+                voice = [a + b * (place + 0.01 * d) for a, b in zip(low, step, strict=True)]
+                sounds.append([f"dia{d}_utt{u}.wav", *voice])
     with (folder / f"{split}_sent_emo.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([names, *rows])
     with (folder / "prosody" / f"meld_{split}_audio_features.csv").open("w", newline="") as stream:

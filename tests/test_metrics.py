@@ -44,18 +44,21 @@ def test_bootstrap_resamples_whole_dialogues() -> None:
     right = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     seen: set[float] = set()
 
-    def share(rows: np.ndarray) -> float:
+    def share(rows: np.ndarray) -> dict[str, float]:
         seen.add(round(float(right[rows].mean()), 6))
-        return float(right[rows].mean())
+        return {"x": float(right[rows].mean())}
 
-    low, high = metrics.bootstrap({"x": share}, np.array([0, 0, 0, 1, 1, 1]), repeats=200)["x"]
+    low, high = metrics.bootstrap(share, np.array([0, 0, 0, 1, 1, 1]), repeats=200)["x"]
     assert seen == {0.0, 0.5, 1.0}
     assert (low, high) == (0.0, 1.0)
 
 
 def test_bootstrap_is_the_same_each_time() -> None:
     values = np.arange(20.0)
-    figures = {"mean": lambda rows: float(values[rows].mean())}
-    first = metrics.bootstrap(figures, np.arange(20), repeats=50)
-    assert first == metrics.bootstrap(figures, np.arange(20), repeats=50)
+
+    def mean(rows: np.ndarray) -> dict[str, float]:
+        return {"mean": float(values[rows].mean())}
+
+    first = metrics.bootstrap(mean, np.arange(20), repeats=50)
+    assert first == metrics.bootstrap(mean, np.arange(20), repeats=50)
     assert first["mean"][0] < values.mean() < first["mean"][1]

@@ -23,9 +23,17 @@ RECIPE = {
     },
     "fusion": {"use": "late"},
     "train": {
-        "text": {"data": ["meld"], "epochs": 8, "lr": 0.01, "batch": 8, "max_tokens": 60, "average": 0.5, "members": 2},
+        "text": {
+            "data": ["meld"],
+            "epochs": 8,
+            "lr": 0.01,
+            "batch": 8,
+            "max_tokens": 60,
+            "average": 0.5,
+            "members": 2,
+        },
         "visual": {"data": ["fer2013"], "epochs": 2, "batch": 16},
-        "fusion": {"epochs": 20, "ensemble": 1},
+        "fusion": {"epochs": 150, "lr": 0.02, "dropout": 0.0, "ensemble": 1},
     },
     "meta": {"terms": "made in a test"},
 }
@@ -55,7 +63,13 @@ def run(
 def test_the_run_is_a_preset_that_learnt(run: Path, erc: Erc) -> None:
     names = {p.name for p in run.iterdir()}
     assert {"preset.yaml", "card.md", "training.json", "text.safetensors", "tokenizer.json"} <= names
-    assert {"visual.safetensors", "fusion.safetensors", "log-text-1.csv", "log-text-2.csv", "log-visual.csv"} <= names
+    assert {
+        "visual.safetensors",
+        "fusion.safetensors",
+        "log-text-1.csv",
+        "log-text-2.csv",
+        "log-visual.csv",
+    } <= names
     assert not [n for n in names if n.startswith(("checkpoint", "member")) or n.endswith(".tmp")]
     record = json.loads((run / "training.json").read_text())
     assert record["selected_on"] == "dev"

@@ -109,7 +109,8 @@ def _member(
     """The weights of the member's best epoch, fitted now or by an earlier run."""
     path = _member_path(job, member)
     if path.exists():
-        return load_file(path)
+        finished: dict[str, Tensor] = load_file(path)
+        return finished
     seed = job.seed + member
 
     def batches(epoch: int) -> Iterator[tuple[tuple[Tensor, Tensor, Tensor], Tensor]]:
