@@ -10,21 +10,21 @@ from pathlib import Path
 from rich.console import Console
 
 from erc_cli import view
-from erc_cli.commands.work import Wanted, load
+from erc_cli.commands.work import Inputs, Wanted, load
 from erc_cli.example import example_files
 from erc_cli.registry import load_registry
 
 
 def main() -> None:
     """Predict on the example and export the table."""
-    media, transcript = example_files()
     wanted = Wanted("default", (), (), (), "cpu")
-    work = load(load_registry(), wanted, media, transcript, None, lambda step: None)
+    work = load(load_registry(), wanted, Inputs(*example_files()), None, lambda step: None)
     result = work.answer(lambda step: None)
     console = Console(record=True, width=112, force_terminal=True, color_system="truecolor")
     console.print("[bold]$ erc predict conversation.mp4 --transcript conversation.srt[/]")
-    console.print(view.result_table(result))
-    console.print(view.speakers_table(result))
+    console.print(view.result_table(result, console.width))
+    console.print()
+    console.print(view.speakers_table(result, console.width))
     svg = console.export_svg(title="erc predict")
     (Path(__file__).parent / "table.svg").write_text(svg, encoding="utf-8")
 

@@ -1,6 +1,10 @@
 """`python -m erc_cli` is `erc`."""
 
-from erc_cli.main import main
+import sys
 
 if __name__ == "__main__":
+    try:
+        from erc_cli.main import main
+    except KeyboardInterrupt:  # before there is anything to tidy up
+        sys.exit(130)
     main()

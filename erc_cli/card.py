@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from erc_cli.files import atomic_write
+from erc_cli.files import atomic_write, read_json
 
 FILE = "card.md"
 METRICS = "metrics.json"
@@ -26,10 +26,7 @@ def write_card(folder: Path, document: Mapping[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_json(path) if path.exists() else {}
 
 
 def _lines(

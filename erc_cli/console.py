@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from erc_cli.types import Progress, Report
 
@@ -38,14 +38,40 @@ def _console(*, stderr: bool, quiet: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # A pipe has no width of its own, and rich's guess of 80 would cut what a file could hold.
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
-    return Console(stderr=stderr, quiet=quiet, width=width, highlight=False, emoji=False)
+
+    class Screen(Console):
+        """Goes on without a reader: `erc … -o FILE | head` still writes its file."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            silence(sys.stderr if stderr else sys.stdout)
+
+    return Screen(stderr=stderr, quiet=quiet, width=width, highlight=False, emoji=False)
+
+
+def silence(stream: IO[str]) -> None:
+    """Send what is still written to `stream` nowhere: its reader has gone, or its disk is full."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout, and a line end; paths become text, NaN is refused."""
-    sys.stdout.write(
-        json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False, default=_plain) + "\n"
-    )
+    """One JSON document on stdout, and a line end; paths become text, NaN is refused.
+
+    Raises:
+        OSError: stdout cannot be written.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False, default=_plain) + "\n"
+    try:
+        _write(text)
+    except BrokenPipeError:  # `erc … --json | head`: the reader has what it wanted
+        silence(sys.stdout)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()  # what cannot be written is known now, not at the exit
 
 
 def _plain(value: object) -> Any:
@@ -56,12 +82,19 @@ def _plain(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def table(columns: Sequence[str | tuple[str, dict[str, Any]]], *, title: str | None = None) -> Table:
-    """An empty table in the house style; a column is its heading, or (heading, rich's options)."""
+def table(
+    columns: Sequence[str | tuple[str, dict[str, Any]]], *, title: str | None = None, gap: int | None = None
+) -> Table:
+    """An empty table in the house style; a column is its heading, or (heading, rich's options).
+
+    `gap`: so many blanks between columns and none at the edges, to save room.
+    """
     from rich import box
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 1))
+    if gap is not None:
+        made.show_edge, made.padding = False, (0, gap - 1, 0, 0)  # the box itself puts one between
     for column in columns:
         heading, options = (column, {}) if isinstance(column, str) else column
         made.add_column(heading, **{"overflow": "fold", **options})

@@ -10,6 +10,7 @@ import numpy as np
 
 from erc_cli.attribution import coalitions
 from erc_cli.dataset import features_of, take
+from erc_cli.errors import UsageError
 from erc_cli.metrics import bootstrap, confusion, report, scores
 from erc_cli.pipeline import Model
 from erc_cli.training import describe
@@ -22,14 +23,21 @@ if TYPE_CHECKING:
 def evaluate(model: Model, names: Mapping[Modality, str], split: Split, progress: Report) -> dict[str, Any]:
     """One evaluation document (`erc.evaluation/1`) without its name of data and versions.
 
-    Systems are every subset of the modalities that the split has; a single modality speaks with
-    its own calibrated head. `differences` are paired: both systems on the same resamples.
+    Systems are what `erc predict` answers from every subset of the modalities that the split has,
+    and what each modality says by itself (`… (own head)`); for pictures, only the latter.
+    `differences` are paired: both systems on the same resamples.
+
+    Raises:
+        UsageError: the split has nothing for any of the model's modalities.
     """
     extractors = {m: (names[m], e) for m, e in model.extractors.items()}
     data = features_of(split, extractors, progress)
-    if data is None:
-        return {"data": {"split": split.name, **describe(split)}, "systems": {}}
-    answers = _answers(model, data)
+    if data is None or not len(data.targets):
+        raise UsageError(
+            f"The {split.name} split has nothing to score {', '.join(model.extractors)} on.",
+            hint="Name another data set, or a preset with a branch that it has something for.",
+        )
+    answers = _answers(model, data, paired=split.pictures is None)
     systems = {name: _system(p, data, model.labels) for name, p in answers.items()}
     return {
         "data": {"split": split.name, **describe(split)},
@@ -38,25 +46,28 @@ def evaluate(model: Model, names: Mapping[Modality, str], split: Split, progress
     }
 
 
-def _answers(model: Model, data: Labelled) -> dict[str, FloatArray]:
-    """Probabilities [n, classes] of every subset, dialogue by dialogue."""
+def _answers(model: Model, data: Labelled, *, paired: bool) -> dict[str, FloatArray]:
+    """Probabilities [n, classes] of every system, dialogue by dialogue."""
     starts = np.flatnonzero(np.diff(data.dialogues)) + 1
     dialogues = np.split(np.arange(len(data.targets)), starts)
+    talks = [Conversation((Utterance(0, 0, ""),) * len(rows)) for rows in dialogues]
+    parts = [{m: take(f, rows) for m, f in data.features.items()} for rows in dialogues]
     answers: dict[str, FloatArray] = {}
-    for coalition in coalitions(frozenset(data.features)):
+    for coalition in coalitions(frozenset(data.features)) if paired else ():
         chosen = [m for m in Modality if m in coalition]
-        if chosen and (len(chosen) == 1 or model.requires <= coalition):
-            rows = [_answer(model, data, chosen, dialogue) for dialogue in dialogues]
-            answers["+".join(chosen)] = np.concatenate(rows)
+        if chosen and model.requires <= coalition:
+            said = [
+                model.fusion.predict(talk, {m: part[m] for m in chosen})
+                for talk, part in zip(talks, parts, strict=True)
+            ]
+            answers["+".join(chosen)] = np.concatenate(said)
+    for modality in data.features:
+        said = [
+            model.fusion.alone(talk, modality, part[modality])
+            for talk, part in zip(talks, parts, strict=True)
+        ]
+        answers[f"{modality} (own head)"] = np.concatenate(said)
     return answers
-
-
-def _answer(model: Model, data: Labelled, chosen: list[Modality], rows: IntArray) -> FloatArray:
-    conversation = Conversation((Utterance(0, 0, ""),) * len(rows))
-    features = {m: take(data.features[m], rows) for m in chosen}
-    if len(chosen) == 1:
-        return model.fusion.alone(conversation, chosen[0], features[chosen[0]])
-    return model.fusion.predict(conversation, features)
 
 
 def _scores(predicted: IntArray, targets: IntArray, classes: int, rows: IntArray) -> dict[str, float]:
@@ -76,12 +87,14 @@ def _differences(answers: Mapping[str, FloatArray], data: Labelled) -> dict[str,
     everything = "+".join(m for m in Modality if m in data.features)
     if everything not in answers or len(data.features) < 2:
         return {}
-    predicted = {name: p.argmax(axis=1) for name, p in answers.items()}
+    parts = [f"{m}{kind}" for m in data.features for kind in ("", " (own head)")]
+    others = [name for name in parts if name in answers]
+    predicted = {name: answers[name].argmax(axis=1) for name in (everything, *others)}
     classes = answers[everything].shape[1]
 
     def gains(rows: IntArray) -> dict[str, float]:
         f1 = {n: _scores(p, data.targets, classes, rows)["weighted_f1"] for n, p in predicted.items()}
-        return {f"{everything} - {m}": f1[everything] - f1[m] for m in data.features}
+        return {f"{everything} - {name}": f1[everything] - f1[name] for name in others}
 
     found = gains(np.arange(len(data.targets)))
     intervals = bootstrap(gains, data.dialogues)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from erc_cli.errors import ErcError, UsageError
 
@@ -64,6 +66,17 @@ def check_output(path: Path, force: bool = False) -> Path:
         raise UsageError(f"{path} exists already and is kept.", hint="Overwrite it with --force.")
     check_folder(target.parent)
     return target
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of ours; ErcError when it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ErcError(f"{path} cannot be read: {error}", hint="Get it anew, or remove it.") from None
+    if not isinstance(content, dict):
+        raise ErcError(f"{path} does not hold a JSON object.", hint="Get it anew, or remove it.")
+    return content
 
 
 def check_folder(folder: Path) -> None:

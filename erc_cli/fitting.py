@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from erc_cli.errors import ErcError
+from erc_cli.errors import ErcError, UsageError
+from erc_cli.files import atomic_write
 from erc_cli.types import Progress, Report
 
 Batch = TypeVar("Batch")
@@ -72,6 +74,11 @@ def fit(plan: Plan[Batch]) -> dict[str, float]:
     Raises:
         ErcError: the loss is no longer finite, or the checkpoint is of another run.
     """
+    if plan.epochs < 1 or plan.steps < 1:
+        raise UsageError(
+            f"{plan.stage}: nothing to train with {plan.epochs} epochs of {plan.steps} steps.",
+            hint=f"Set train.{plan.stage}.epochs to 1 or more.",
+        )
     averaged = {name: value.detach().clone() for name, value in plan.model.state_dict().items()}
     state = _resume(plan, averaged)
     rates = [group["lr"] for group in plan.optimizer.param_groups]
@@ -152,10 +159,10 @@ def _save(plan: Plan[Any], state: dict[str, Any], averaged: dict[str, Tensor]) -
         "model": plan.model.state_dict(),
         "optimizer": plan.optimizer.state_dict(),
     }
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
-    with (plan.folder / f"log-{plan.stage}.csv").open("w", newline="") as stream:
+    with atomic_write(path, force=True) as draft:
+        torch.save(content, draft)
+    log = plan.folder / f"log-{plan.stage}.csv"
+    with atomic_write(log, force=True) as draft, draft.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(state["log"][0]))
         writer.writeheader()
         writer.writerows(state["log"])
@@ -166,7 +173,10 @@ def _resume(plan: Plan[Any], averaged: dict[str, Tensor]) -> dict[str, Any]:
     path = _checkpoint_path(plan)
     if not path.exists():
         return fresh
-    content = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ErcError(f"{path} is damaged: {error}", hint="Remove it to begin this stage anew.") from None
     if content["fingerprint"] != plan.fingerprint:
         raise ErcError(
             f"{path} belongs to a run with other settings.",

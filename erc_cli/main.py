@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from erc_cli import __version__
 from erc_cli.click_parts import LazyGroup
+from erc_cli.console import silence
 from erc_cli.errors import ErcError
 
 _INTERRUPTED = 130
+#: what goes wrong with a stream: closed, or nowhere to put it
+_STREAM = {errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 #: name -> (where it is, its line in the help); in the order of the help
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -71,32 +76,59 @@ def erc() -> None:
 
 def main() -> NoReturn:
     """Run `erc` and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    _open_streams()
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `erc … | head`: the reader has gone
+        code = 0
+        silence(sys.stdout)
+    except KeyboardInterrupt:
+        code = _interrupted()
+    except OSError as error:
+        if error.filename is not None or error.errno not in _STREAM:
+            raise  # about a file: a defect of ours
+        code = ErcError.exit_code
+        silence(sys.stdout)
+        hint = "Send the output to another place, or make room on its disk."
+        _say(ErcError(f"The answer could not be written to stdout: {error.strerror}.", hint=hint))
+    sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Make stdout and stderr usable, also where they are closed (`>&-`) or not UTF-8."""
+    if sys.stdout is None:  # opened for reading, so that writing an answer fails and is told
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")  # a terminal without UTF-8 shows ? rather than a traceback
-    code = _run()
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # `erc … | head`: the reader has gone; keep the interpreter from flushing again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
 
 
 def _run() -> int:
+    stdout = sys.stdout
     try:
         answer = erc.main(prog_name="erc", standalone_mode=False)
     except ErcError as error:
         _say(error)
         return error.exit_code
     except click.Abort:  # click's word for Ctrl-C
-        click.echo("Interrupted; nothing half-written is left.", err=True)
-        return _INTERRUPTED
+        return _interrupted()
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        return 0  # click wraps stdout and leaves so when the reader has gone
     return answer if isinstance(answer, int) else 0
+
+
+def _interrupted() -> int:
+    click.echo("Interrupted; nothing half-written is left.", err=True)
+    return _INTERRUPTED
 
 
 def _say(error: ErcError) -> None:

@@ -95,6 +95,12 @@ def bootstrap(
     return intervals
 
 
+def class_prior(targets: IntArray, classes: int) -> FloatArray:
+    """Share of each class [classes], with one more example of each: no class is impossible."""
+    counts = np.bincount(targets, minlength=classes) + 1.0
+    return np.asarray(counts / counts.sum(), dtype=np.float32)
+
+
 def log_loss(probabilities: FloatArray, targets: IntArray) -> float:
     """Mean negative log probability of the annotated label, in nats."""
     chosen = probabilities[np.arange(len(targets)), targets]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import inspect
+import math
 import os
 import reprlib
 import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -32,6 +34,37 @@ class WrongValueError(Exception):
     def __init__(self, message: str, *, missing_file: bool = False) -> None:
         super().__init__(message)
         self.missing_file = missing_file
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A range for a number: `frames: Annotated[int, Between(1)]`; None is no limit.
+
+    `exclusive`: the limits themselves are outside. Infinity and NaN are in no range.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    exclusive: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is a number within the range."""
+        if not math.isfinite(value):
+            return False
+        if self.exclusive and value in (self.low, self.high):
+            return False
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        """The range in a user's words, to stand behind the name of a type."""
+        if self.low is not None and self.high is not None:
+            first, then = ("between", "and") if self.exclusive else ("from", "to")
+            return f"{first} {self.low:g} {then} {self.high:g}"
+        if self.low is not None:
+            return f"above {self.low:g}" if self.exclusive else f"of at least {self.low:g}"
+        if self.high is not None:
+            return f"below {self.high:g}" if self.exclusive else f"of at most {self.high:g}"
+        return "that is finite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +157,7 @@ def convert(value: Any, wanted: Any, folder: Path) -> Any:
         return value
     origin = get_origin(wanted)
     if origin is typing.Annotated:
-        return convert(value, get_args(wanted)[0], folder)
+        return _ranged(value, wanted, folder)
     if origin in (Union, types.UnionType):
         return _union(value, wanted, folder)
     if origin is Literal:
@@ -134,6 +167,16 @@ def convert(value: Any, wanted: Any, folder: Path) -> Any:
     if isinstance(origin, type):
         return _container(value, wanted, origin, folder)
     return value  # an annotation beyond us: the plugin's own matter
+
+
+def _ranged(value: Any, wanted: Any, folder: Path) -> Any:
+    """As the annotation inside `Annotated`, and within every `Between` beside it."""
+    inner, *beside = get_args(wanted)
+    made = convert(value, inner, folder)
+    numeric = isinstance(made, int | float)
+    if numeric and not all(one.holds(made) for one in beside if isinstance(one, Between)):
+        raise _expected(wanted, value)
+    return made
 
 
 def _plain(value: Any, wanted: type, folder: Path) -> Any:
@@ -156,15 +199,14 @@ def _plain(value: Any, wanted: type, folder: Path) -> Any:
 
 
 def _float(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+    number = math.nan
     # YAML 1.1 reads 1e-4 as text: only 1.0e-4 is a number to it.
     text = value.strip() if isinstance(value, str) else ""
-    if text and "_" not in text:
-        try:
-            return float(text)
-        except ValueError:
-            pass
+    if (isinstance(value, int | float) and not isinstance(value, bool)) or (text and "_" not in text):
+        with suppress(ValueError, OverflowError):
+            number = float(value)
+    if not math.isnan(number):
+        return number
     raise WrongValueError(f"expected a number such as {_FLOAT_HINT}, got {shown(value)}")
 
 
@@ -248,7 +290,7 @@ def type_name(wanted: Any) -> str:
         return "none"
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin is typing.Annotated:
-        return type_name(inner[0])
+        return " ".join([type_name(inner[0]), *(str(one) for one in inner[1:] if isinstance(one, Between))])
     if origin in (Union, types.UnionType):
         return " | ".join(type_name(choice) for choice in inner)
     if origin is Literal:
@@ -278,6 +320,6 @@ def _annotation(function: Callable[..., object], parameter: inspect.Parameter) -
     names = {**_FALLBACK, **(vars(module) if module else {}), **getattr(plain, "__globals__", {})}
     holder = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
     try:
-        return typing.get_type_hints(holder, globalns=names)["it"]
+        return typing.get_type_hints(holder, globalns=names, include_extras=True)["it"]
     except (NameError, TypeError, AttributeError, SyntaxError):
         return Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -26,6 +26,8 @@ from erc_cli.types import (
     Progress,
     Report,
     Status,
+    Utterance,
+    Wish,
 )
 
 if TYPE_CHECKING:
@@ -69,30 +71,46 @@ def load_model(
 
 @dataclass(slots=True)
 class _Branch:
-    """The rows of one extractor while a conversation is read; a failing branch is given up."""
+    """The rows of one extractor while a conversation is read. What fails is a row, or the branch."""
 
     modality: Modality
     extractor: Extractor
     rows: list[Encoded | None]
-    failure: str | None = None
+    failures: list[str] = field(default_factory=list)
+    lost: bool = False
+
+    def wish(self, utterance: Utterance) -> Wish:
+        wish = None if self.lost else self._attempt(lambda: self.extractor.wish(utterance))
+        self.lost = self.lost or wish is None
+        return wish if wish is not None else Wish()
 
     def see(self, index: int, clip: Clip) -> None:
-        if self.failure is None:
-            row = self._attempt(lambda: self.extractor.encode(clip))
-            self.rows[index] = row if row is not None else Encoded(None, Status.UNREADABLE)
+        row = self._attempt(lambda: self.extractor.encode(clip))
+        self.rows[index] = row if row is not None else Encoded(None, Status.UNREADABLE)
 
     def finish(self, conversation: Conversation) -> Features:
         features = None
-        if self.failure is None:
+        if not self.lost:
             features = self._attempt(lambda: self.extractor.gather(conversation, self.rows))
+        self.lost = features is None
         return features if features is not None else unreadable(len(self.rows), self.extractor.dim)
+
+    def notices(self) -> list[Notice]:
+        if not self.failures:
+            return []
+        what = (
+            "is left out" if self.lost else f"failed on {len(self.failures)} of {len(self.rows)} utterances"
+        )
+        return [Notice("modality_failed", f"{self.modality} {what} ({self.failures[0]})")]
 
     def _attempt(self, work: Callable[[], T]) -> T | None:
         try:
             return work()
+        except ErcError as error:
+            self.failures.append(error.message)
         except Exception as error:  # noqa: BLE001 - a plugin's failure must not stop the others
-            self.failure = f"{type(error).__name__}: {error}"
-            return None
+            self.failures.append(f"{type(error).__name__}: {error}")
+        return None
 
 
 def unreadable(n: int, dim: int) -> Features:
@@ -111,7 +129,10 @@ def extract(
 ) -> dict[Modality, Features]:
     """Features of every branch, from one pass over the medium.
 
-    A branch that raises is reported through `warn` and has no rows present; the others go on.
+    An utterance or a branch that raises is told through `warn` and is not present; all else goes on.
+
+    Raises:
+        ErcError: every branch failed.
     """
     n = len(conversation.utterances)
     branches = {m: _Branch(m, extractor, [None] * n) for m, extractor in extractors.items()}
@@ -120,9 +141,12 @@ def extract(
     for done, (modality, branch) in enumerate(branches.items()):
         report(Progress("features", done, len(branches), str(modality)))
         features[modality] = branch.finish(conversation)
-        if branch.failure is not None:
-            warn(Notice("modality_failed", f"{modality} failed and is left out ({branch.failure})"))
+        for notice in branch.notices():
+            warn(notice)
     report(Progress("features", len(branches), len(branches), ""))
+    if branches and all(branch.lost for branch in branches.values()):
+        said = "; ".join(f"{m}: {branch.failures[0]}" for m, branch in branches.items())
+        raise ErcError(f"Every modality failed ({said}).", hint="Check the options: erc presets check")
     return features
 
 
@@ -138,7 +162,7 @@ def _read_media(
         (branch, i, wish)
         for branch in branches.values()
         for i, utterance in enumerate(conversation.utterances)
-        if (wish := branch.extractor.wish(utterance)).sound is not None or wish.frames
+        if (wish := branch.wish(utterance)).sound is not None or wish.frames
     ]
     if media is None:
         for branch, i, _ in asked:

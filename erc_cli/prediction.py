@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +23,17 @@ from erc_cli.types import (
     MediaInfo,
     Modality,
     Notice,
+    Prediction,
     Report,
     Result,
+    Status,
     Transcript,
 )
 
 BIOMETRIC = frozenset({Modality.AUDIO, Modality.VISUAL})
+#: what is taken first of the files beside a medium
+SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
+SOUGHT = {Modality.TEXT: "words", Modality.AUDIO: "voice", Modality.VISUAL: "face"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +51,14 @@ class Recording:
 
 
 def open_recording(
-    media: Path | None, transcript: Path | None, registry: Registry, *, format: str | None = None
+    media: Path | None, transcript: Path, registry: Registry, *, format: str | None = None
 ) -> Recording:
     """Read the transcript and probe the medium.
 
     Raises:
         UsageError: one of them is not there or not usable.
     """
-    from erc_cli.media import probe
-
-    if transcript is None:
-        transcript = _beside(media, registry)
-    info = probe(media) if media is not None else None
+    info = _probe(media) if media is not None else None
     script = read_transcript(transcript, registry.readers, format=format)
     notices = [*script.warnings]
     if info is not None:
@@ -63,18 +66,44 @@ def open_recording(
     return Recording(script, info, tuple(notices))
 
 
-def _beside(media: Path | None, registry: Registry) -> Path:
-    """A transcript of the medium's name beside it."""
-    if media is None:
-        raise UsageError("Nothing to work on.", hint="Type: erc predict video.mp4 --transcript video.srt")
-    endings = [ending for spec in registry.readers.values() for ending in spec.extensions]
-    found = [path for ending in endings if (path := media.with_suffix(ending)).is_file() and path != media]
-    if not found:
-        raise UsageError(
-            f"No transcript given, and none beside {media} ({media.stem}{', '.join(endings)}).",
-            hint=f"Type: erc predict '{media}' --transcript FILE",
-        )
-    return found[0]
+def _probe(media: Path) -> MediaInfo:
+    from erc_cli.media import probe  # a text alone needs no decoder
+
+    return probe(media)
+
+
+def find_transcript(media: Path, registry: Registry) -> Path:
+    """The transcript of the medium's name beside it: subtitles first, never a result of ours.
+
+    Raises:
+        UsageError: there is none, or the medium itself is not there.
+    """
+    if not media.is_file():
+        _probe(media)  # says what is wrong with it
+    known = [ending for spec in registry.readers.values() for ending in spec.extensions]
+    first = [ending for ending in SUBTITLES if ending in known]
+    endings = [*first, *(ending for ending in known if ending not in first)]
+    spelt = [name for ending in endings for name in (ending, ending.upper())]
+    for path in map(media.with_suffix, spelt):
+        if path.is_file() and path != media and not _own_result(path):
+            return path
+    raise UsageError(
+        f"No transcript given, and none beside {media} ({media.stem}{', '.join(endings)}).",
+        hint="Name it with --transcript FILE.",
+    )
+
+
+def _own_result(path: Path) -> bool:
+    """Whether a JSON, JSON lines or table is what `erc predict -o` once wrote."""
+    if path.suffix.lower() in SUBTITLES:
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(65536).decode("utf-8", errors="replace").lstrip("\ufeff")
+    first = head.partition("\n")[0]
+    cells = {cell.strip(' "\r') for cell in re.split(r"[,;\t|]", first)}
+    table = "confidence" in cells and any(cell.startswith("p_") for cell in cells)
+    line = first.startswith("{") and '"modalities"' in first and '"probabilities"' in first
+    return table or line or bool(re.match(r'\s*\{\s*"schema"\s*:\s*"erc\.', head))
 
 
 def _outside(script: Transcript, info: MediaInfo) -> list[Notice]:
@@ -85,7 +114,7 @@ def _outside(script: Transcript, info: MediaInfo) -> list[Notice]:
     count = len(script.utterances)
     message = (
         f"{len(late)} of {count} utterances begin after the end of {info.path.name}"
-        f" ({info.duration:.1f} s); they have text only. Is it the right transcript?"
+        f" ({info.duration:.1f} s); they have no sound or picture. Is it the right transcript?"
     )
     return [Notice("outside_media", message)]
 
@@ -108,9 +137,14 @@ def hear(model: Model, recording: Recording, report: Report) -> Heard:
 
 
 def answer(
-    model: Model, recording: Recording, heard: Heard, preset: Preset, registry: Registry, device: str
+    model: Model,
+    recording: Recording,
+    heard: Heard,
+    preset: Preset,
+    registry: Registry,
+    about: Mapping[str, Any],
 ) -> Result:
-    """Fuse, attribute, and add what a reader of the result must know."""
+    """Fuse, attribute, and add what a reader of the result must know; `about` goes into `meta`."""
     predictions = fuse(model, recording.conversation, heard.features)
     return Result(
         labels=model.labels,
@@ -118,20 +152,50 @@ def answer(
         predictions=predictions,
         media=recording.media,
         transcript=recording.transcript,
-        warnings=(*recording.warnings, *heard.warnings),
-        meta=_meta(preset, registry, device),
+        warnings=(*recording.warnings, *heard.warnings, *_priors(predictions, model)),
+        meta=_meta(model, preset, registry, about),
     )
 
 
-def _meta(preset: Preset, registry: Registry, device: str) -> dict[str, Any]:
+def check_judged(result: Result) -> None:
+    """UsageError if not one utterance has words, a voice or a face."""
+    if any(notice.code == "nothing_present" for notice in result.warnings) and not any(
+        map(_judged, result.predictions)
+    ):
+        raise UsageError(
+            "There is nothing to judge by: no utterance has any of what the model looks at.",
+            hint="Check that the transcript belongs to the medium, or drop fewer modalities.",
+        )
+
+
+def _judged(prediction: Prediction) -> bool:
+    return any(said.status is Status.OK for said in prediction.opinions.values())
+
+
+def _priors(predictions: Sequence[Prediction], model: Model) -> list[Notice]:
+    """Told once: utterances whose answer is only what is usual in the training data."""
+    count = sum(not _judged(prediction) for prediction in predictions)
+    if not count:
+        return []
+    sought = [SOUGHT[m] for m in Modality if m in model.extractors and m not in model.dropped]
+    what = " or ".join(filter(None, (", ".join(sought[:-1]), *sought[-1:])))
+    have, get = ("utterance has", "it gets") if count == 1 else ("utterances have", "they get")
+    message = f"{count} {have} no {what} to judge by; {get} the prior of the training data."
+    return [Notice("nothing_present", message)]
+
+
+def _meta(model: Model, preset: Preset, registry: Registry, about: Mapping[str, Any]) -> dict[str, Any]:
     specs = {str(m): registry.extractor(use.name) for m, use in preset.extractors.items()}
     plugins = {m: f"{spec.name} {registry.owner(spec).version}".strip() for m, spec in specs.items()}
     fusion = registry.fusion(preset.fusion.name)
+    dropped = [str(m) for m in Modality if m in model.dropped]
     return {
         "erc": __version__,
         "preset": preset.name,
+        "preset_sha256": hashlib.sha256(preset.path.read_bytes()).hexdigest(),
         "plugins": {**plugins, "fusion": f"{fusion.name} {registry.owner(fusion).version}".strip()},
-        "device": device,
+        **({"dropped": dropped} if dropped else {}),
+        **about,
         "seed": 0,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "biometric": bool(BIOMETRIC & set(preset.extractors)),

@@ -65,6 +65,8 @@ def _check_use(
     missing = registry.missing(spec)
     if missing:
         said = f"{spec.name!r} needs {listed(missing)}: {pip_command(spec, missing)}"
+        if isinstance(spec, ExtractorSpec) and len(preset.extractors) > 1:
+            said += f", or leave it out: --drop {spec.modality}"
         problems.append(_problem(preset, f"{key}.use", said, "missing"))
     return problems
 

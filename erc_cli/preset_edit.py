@@ -12,17 +12,17 @@ import yaml
 from erc_cli import options
 from erc_cli.errors import UsageError, nearest
 from erc_cli.preset_check import check
-from erc_cli.preset_file import STAGES, Preset, Use, complain
+from erc_cli.preset_file import STAGES, Preset, Problem, Use, complain
 from erc_cli.registry import Registry, listed
 from erc_cli.types import Modality
 
 Keys = tuple[str, ...]
 _TOPS: Mapping[str, tuple[str, ...]] = {"extractors": STAGES[:-1], "fusion": (), "train": STAGES}
-_EXAMPLE = "For instance: --set fusion.layers=3, or --set text.use=minilm"
+_EXAMPLE = "For instance: --set text.past=1, or --set text.use=minilm"
 
 
 def override(preset: Preset, settings: Iterable[str], registry: Registry | None = None) -> Preset:
-    """The preset with `--set` settings: `fusion.layers=3`, `extractors.text.past=2`, `text.use=roberta`.
+    """The preset with `--set` settings: `text.past=1`, `extractors.text.past=2`, `text.use=minilm`.
 
     Values are YAML. Another plugin starts from its own defaults. With a registry the outcome is
     checked, and files are looked for in the current folder before the preset's own.
@@ -30,7 +30,8 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
     Raises:
         UsageError: a setting is not KEY=VALUE, names nothing, or does not fit the plugin.
     """
-    pairs = [_parse(setting) for setting in settings]
+    typed = list(settings)
+    pairs = [_parse(setting) for setting in typed]
     # A swap forgets the options of the plugin that goes, so it comes before all other settings.
     for keys, value in sorted(pairs, key=lambda pair: pair[0][-1] != "use"):
         preset = _set(preset, keys, value)
@@ -39,8 +40,47 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
     for keys, _ in pairs:
         preset = _own_file(preset, keys, registry)
     touched = {".".join(keys[: 1 if keys[0] == "fusion" else 2]) for keys, _ in pairs}
-    complain([p for p in check(preset, registry) if p.kind != "missing" and p.key.startswith(tuple(touched))])
+    wrong = [p for p in check(preset, registry) if p.kind != "missing" and p.key.startswith(tuple(touched))]
+    _complain_of_settings(
+        wrong, [(".".join(keys), text) for (keys, _), text in zip(pairs, typed, strict=True)]
+    )
+    complain(wrong)
     return preset
+
+
+def _complain_of_settings(problems: Iterable[Problem], settings: list[tuple[str, str]]) -> None:
+    """Raise one UsageError for the problems that settings brought; the file is fine there.
+
+    `settings`: full key, and the setting as typed; the last of several for one key holds.
+    """
+    said: list[str] = []
+    found: list[Problem] = []
+    for problem in problems:
+        own = [text for key, text in settings if f"{key}.".startswith(f"{problem.key}.")]
+        swap = [text for key, text in settings if key == problem.key.rpartition(".")[0] + ".use"]
+        if own or swap:
+            option = "" if own else f"{problem.key.rpartition('.')[2]}: "
+            said.append(f"--set {(own or swap)[-1]}: {option}{problem.message}")
+            found.append(problem)
+    if not said:
+        return
+    plugins = {p.plugin for p in found if p.plugin}
+    if all(p.kind == "untrained" for p in found):
+        hint = f"Train it first: erc train {found[0].path} --set … --data NAME:PATH -o RUN"
+    else:
+        hint = " and ".join(f"erc plugins show {name}" for name in sorted(plugins))
+        hint = f"Options: {hint}" if hint else _EXAMPLE
+    head = f"{len(said)} settings do not fit:\n  " if len(said) > 1 else ""
+    raise UsageError(head + "\n  ".join(said), hint=hint)
+
+
+def modalities_of(words: Iterable[str]) -> frozenset[Modality]:
+    """The modalities that `--drop` and `--keep` name, one or several with commas: `text,audio`.
+
+    Raises:
+        UsageError: a word is no modality.
+    """
+    return frozenset(_modality(part.strip()) for word in words for part in str(word).split(","))
 
 
 def keep(preset: Preset, modalities: Iterable[str], registry: Registry | None = None) -> Preset:
@@ -50,7 +90,7 @@ def keep(preset: Preset, modalities: Iterable[str], registry: Registry | None = 
         UsageError: none is left, a word is no modality, or the fusion cannot do without another
             (told with a registry).
     """
-    wanted = {_modality(word) for word in modalities}
+    wanted = modalities_of(modalities)
     left = {m: use for m, use in preset.extractors.items() if m in wanted}
     if not left:
         raise UsageError(
@@ -69,7 +109,14 @@ def keep(preset: Preset, modalities: Iterable[str], registry: Registry | None = 
 
 def drop(preset: Preset, modalities: Iterable[str], registry: Registry | None = None) -> Preset:
     """The preset without these modalities; raises UsageError as `keep` does."""
-    gone = {_modality(word) for word in modalities}
+    gone = modalities_of(modalities)
+    # What the file has and the preset has not was left out before, by `keep`.
+    kept = any(f"extractors.{m}" in preset.lines and m not in preset.extractors for m in Modality)
+    if kept and gone.issuperset(preset.extractors):
+        raise UsageError(
+            f"--keep and --drop together leave nothing of preset {preset.name!r}.",
+            hint="One of them is enough: --keep leaves out all others.",
+        )
     return keep(preset, [m for m in preset.extractors if m not in gone], registry) if gone else preset
 
 

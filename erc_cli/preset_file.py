@@ -158,6 +158,7 @@ def complain(problems: Sequence[Problem]) -> None:
     """Raise one UsageError that names all problems, if there are any."""
     if not problems:
         return
+    problems = by_line(problems)
     path = problems[0].path
     if len(problems) == 1:
         raise UsageError(f"{path}: {problems[0]}", hint=_hint(problems))
@@ -165,12 +166,19 @@ def complain(problems: Sequence[Problem]) -> None:
     raise UsageError(f"{path} has {len(problems)} problems:\n{lines}", hint=_hint(problems))
 
 
+def by_line(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems in the order of the file; those without a line come last."""
+    return sorted(problems, key=lambda p: (p.line is None, p.line or 0))
+
+
 def _hint(problems: Sequence[Problem]) -> str:
+    path = problems[0].path
     if all(p.kind == "untrained" for p in problems):
-        path = problems[0].path
         return f"Train it: erc train {path} --data NAME:PATH -o RUN. Then: --preset RUN"
-    plugin = next((p.plugin for p in problems if p.plugin), None)
-    return f"Options: erc plugins show {plugin}" if plugin else "An example: erc presets show default"
+    plugins = {p.plugin for p in problems if p.plugin}
+    if len(plugins) > 1:
+        return f"When they are mended: erc presets check {path}"
+    return f"Options: erc plugins show {plugins.pop()}" if plugins else "An example: erc presets show default"
 
 
 def _labels(top: Table) -> tuple[str, ...]:
@@ -226,16 +234,22 @@ def _read_yaml(path: Path) -> tuple[Mapping[str, Any] | None, dict[str, int], li
     """The file's mapping, the line (from 1) of every key path, and what is wrong with it as YAML."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        return None, {}, [Problem(path, "", f"cannot be read: {getattr(error, 'strerror', None) or error}")]
+    except UnicodeDecodeError:
+        return None, {}, [Problem(path, "", "not a text file in UTF-8")]
+    except OSError as error:
+        return None, {}, [Problem(path, "", f"cannot be read: {error.strerror or error}")]
     try:
         raw = yaml.safe_load(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError:  # control characters
+        return None, {}, [Problem(path, "", "not a text file")]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        said = getattr(error, "problem", None) or "not a text file"
+        said = getattr(error, "problem", None) or "cannot be parsed"
         line = mark.line + 1 if mark is not None else None
         return None, {}, [Problem(path, "", f"not valid YAML: {said}", line)]
+    if node is None:
+        return None, {}, [Problem(path, "", "the file is empty")]
     if not isinstance(raw, Mapping):
         return None, {}, [Problem(path, "", f"expected a mapping with {listed(_KEYS)}, got {shown(raw)}")]
     lines: dict[str, int] = {}

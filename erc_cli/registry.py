@@ -160,10 +160,11 @@ class Registry:
         """Raise ErcError with the pip command when a library that `spec` needs is missing."""
         missing = self.missing(spec)
         if missing:
+            without = f", or leave it out: --drop {spec.modality}" if isinstance(spec, ExtractorSpec) else ""
             raise ErcError(
                 f"{spec.name!r} needs {listed(missing)}, which {'is' if len(missing) == 1 else 'are'} "
                 "not installed.",
-                hint=f"Type: {pip_command(spec, missing)}",
+                hint=f"Type: {pip_command(spec, missing)}{without}",
             )
 
     def state(self, entry: Entry) -> str:

@@ -36,6 +36,8 @@ _MAGIC = (
     (b"ID3", "an MP3 sound"),
     (b"fLaC", "a FLAC sound"),
 )
+# Marks of cp1252 that its texts are full of: euro, quotes, dashes, dots, and the signs of A0-BF.
+_SIGNS = frozenset((0x80, 0x84, 0x85, 0x8B, *range(0x91, 0x98), 0x99, 0x9B, *range(0xA0, 0xC0)))
 _TEXT_HINT = "Give the transcript as text: SubRip (.srt), WebVTT (.vtt), .ass, .json, .csv or .tsv."
 _C1 = {code: bytes([code]).decode("cp1252", errors="ignore") or None for code in range(0x80, 0xA0)}
 
@@ -152,7 +154,7 @@ def _eight_bit(data: bytes) -> str:
     whole = sum(char > "\x7f" for char in loose) - broken
     if whole > 3 * broken:
         return loose
-    high = sum(byte > 0x7F for byte in data)
+    high = sum(byte > 0x7F and byte not in _SIGNS for byte in data)
     letters = high + sum(chr(byte).isalpha() for byte in data if byte < 0x80)
     # Western European languages accent at most about one letter in eight.
     if high <= 0.2 * letters:

@@ -17,14 +17,16 @@ import yaml
 
 from erc_cli import __version__
 from erc_cli.dataset import TRAINING_SPLITS, features_of, training_reader
-from erc_cli.errors import ErcError, UsageError
-from erc_cli.files import atomic_write
+from erc_cli.errors import UsageError
+from erc_cli.files import atomic_write, read_json
 from erc_cli.preset import FILE, Preset, Use, build_extractor, train_options
 from erc_cli.registry import Registry
 from erc_cli.types import (
     Dataset,
     Extractor,
+    ExtractorSpec,
     FusionJob,
+    FusionSpec,
     Labelled,
     Modality,
     Report,
@@ -56,6 +58,7 @@ def train(run: Run) -> Path:
         UsageError: the folder holds a finished run or one with other settings.
         ErcError: a data set is damaged, or a stage fails.
     """
+    _check(run)
     read = training_reader(run.datasets, run.preset.labels)
     record = _open_record(run, read)
     uses: dict[Modality, Use] = {}
@@ -71,6 +74,35 @@ def train(run: Run) -> Path:
     return run.folder
 
 
+def _check(run: Run) -> None:
+    """Every stage's library, options and data, before hours are spent on the first."""
+    specs: dict[str, ExtractorSpec | FusionSpec] = {
+        str(m): run.registry.extractor(use.name) for m, use in run.preset.extractors.items()
+    }
+    specs["fusion"] = run.registry.fusion(run.preset.fusion.name)
+    for stage, spec in specs.items():
+        run.registry.require(spec)
+        if spec.train is not None:
+            train_options(run.preset, stage, spec.train)
+            _data_of(run, stage)
+
+
+def _data_of(run: Run, stage: str) -> tuple[str, ...]:
+    """The data sets that a stage learns from; the fusion goes without those of a dropped branch.
+
+    Raises:
+        UsageError: one of them was not given.
+    """
+    names = tuple(run.preset.train.get(stage, {}).get("data", run.datasets))
+    absent = [name for name in names if name not in run.datasets]
+    if absent and stage != "fusion":
+        raise UsageError(
+            f"train.{stage} learns from {', '.join(absent)}, which is not given.",
+            hint=f"Add: --data {absent[0]}:PATH",
+        )
+    return tuple(name for name in names if name in run.datasets)
+
+
 def _branch(
     run: Run,
     record: dict[str, Any],
@@ -79,13 +111,7 @@ def _branch(
     read: Callable[[str, str], Split],
 ) -> Trained:
     settings = train_options(run.preset, str(modality), train_branch)
-    data = tuple(run.preset.train.get(str(modality), {}).get("data", run.datasets))
-    absent = [name for name in data if name not in run.datasets]
-    if absent:
-        raise UsageError(
-            f"train.{modality} learns from {', '.join(absent)}, which is not given.",
-            hint=f"Add: --data {absent[0]}:PATH",
-        )
+    data = _data_of(run, str(modality))
     job = TrainJob(read, data, run.preset.labels, run.folder, run.seed, run.report)
     return _stage(run, record, str(modality), lambda: train_branch(job, **settings))
 
@@ -98,7 +124,7 @@ def _fusion(
     fit = spec.train
     if fit is not None:
         settings = train_options(run.preset, "fusion", fit)
-        names = tuple(run.preset.train.get("fusion", {}).get("data", run.datasets))
+        names = _data_of(run, "fusion")
 
         def work() -> Trained:
             extractors = {m: (use.name, build_extractor(use, run.registry)) for m, use in uses.items()}
@@ -174,10 +200,7 @@ def _open_record(run: Run, read: Callable[[str, str], Split]) -> dict[str, Any]:
     if not path.exists():
         _write_record(run.folder, fresh)
         return fresh
-    try:
-        earlier: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ErcError(f"{path} is damaged ({error}).", hint="Give another folder with -o.") from None
+    earlier = read_json(path)
     changed = [key for key in ("config", "data") if earlier.get(key) != fresh[key]]
     if changed:
         raise UsageError(

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from erc_cli.console import table
 from erc_cli.result import speaker_summary
-from erc_cli.types import Modality, Notice, Opinion, Prediction, Result, Status
+from erc_cli.types import Modality, Notice, Opinion, Prediction, Result, Status, Utterance
 
 # Okabe and Ito's palette, told apart with any colour vision; labels beyond it cycle.
 COLOURS = ("#999999", "#cc79a7", "#0072b2", "#56b4e9", "#f0e442", "#009e73", "#d55e00", "#e69f00")
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 5
+NARROW = 72  # below so many columns of the terminal there is no room for the modalities
+ROOMY = 88
+LEAST = 7  # columns that the text keeps, whatever the terminal
+SHORT = {Status.NO_AUDIO_TRACK: "no audio", Status.OUTSIDE_MEDIA: "outside"}
 
 
 def bar(share: float, width: int = BAR) -> str:
@@ -39,63 +44,124 @@ def clock(seconds: float) -> str:
     return f"{hours}:{text.zfill(7)}" if hours else text
 
 
+def _times(utterances: Sequence[Utterance], width: int) -> list[str]:
+    """Where each utterance begins; whole seconds where room is scarce."""
+    return [clock(u.start) if width >= 60 else clock(u.start)[:-2] for u in utterances]
+
+
 def words(status: Status) -> str:
     """A status for people: `no face`."""
     return status.value.replace("_", " ")
 
 
+def _judged(prediction: Prediction) -> bool:
+    """Whether any modality had something to say; if none had, the answer is the prior."""
+    return any(said.status is Status.OK for said in prediction.opinions.values())
+
+
 def _emotion(prediction: Prediction, labels: Sequence[str]) -> Text:
     best = prediction.best
-    return Text(f"{labels[best]} {prediction.confidence:.0%}", style=f"bold {colour_of(best)}")
+    said = f"{labels[best]} {prediction.confidence:.0%}"
+    if not _judged(prediction):
+        return Text(f"{said} (prior)", style="dim")
+    return Text(said, style=f"bold {colour_of(best)}")
 
 
-def opinion(opinion: Opinion, labels: Sequence[str]) -> Text:
-    """A modality's bar and label, or why it is silent."""
+def opinion(opinion: Opinion, labels: Sequence[str], *, detail: bool = True) -> Text:
+    """A modality's bar, with four letters of its label where `detail`; or why it is silent."""
     if opinion.status is not Status.OK:
-        return Text(words(opinion.status), style="dim")
+        return Text(SHORT.get(opinion.status, words(opinion.status)), style="dim")
     best = max(range(len(labels)), key=opinion.probabilities.__getitem__)
-    return Text.assemble((bar(opinion.probabilities[best]), colour_of(best)), (" " + labels[best][:4], "dim"))
+    mark = (bar(opinion.probabilities[best]), colour_of(best))
+    return Text.assemble(mark, (" " + labels[best][:4], "dim")) if detail else Text.assemble(mark)
 
 
-def result_table(result: Result) -> Table:
-    """Time, speaker, text, emotion, and what each modality says by itself."""
-    shown = [m for m in Modality if any(m in p.opinions for p in result.predictions)]
+def _gap(width: int) -> int:
+    """Blank columns between the columns of a table."""
+    return 1 if width < ROOMY else 2
+
+
+def _widest(heading: str, cells: Sequence[Text | str]) -> int:
+    """Width of a column: its widest cell, or the longest word of its heading."""
+    return max(cell_len(str(cell)) for cell in (*heading.split(), *cells))
+
+
+def _speakers(names: Sequence[str | None], width: int) -> tuple[list[Text], int]:
+    """The cells of the column `speaker` and its width; longer names are folded."""
+    cells = [Text(name or "-") for name in names]
+    most = 14 if width >= ROOMY else 10 if width >= 60 else 8
+    return cells, min(_widest("speaker", cells), most)
+
+
+def _line(utterance: Utterance) -> Text:
+    return Text(utterance.text.replace("\n", " "))
+
+
+def result_table(result: Result, width: int) -> Table:
+    """Time, speaker, text, emotion, and what each modality says by itself, within `width` columns.
+
+    Below `NARROW` columns, or where the text would have too little room, the modalities are left out.
+    """
+    times = _times(result.utterances, width)
+    names, name_width = _speakers([u.speaker for u in result.utterances], width)
+    emotions = [_emotion(p, result.labels) for p in result.predictions]
+    # "(prior)" goes to a line of its own where room is scarce
+    heads = [str(e).removesuffix(" (prior)") if width < ROOMY else e for e in emotions]
+    emotion_width = _widest("emotion", heads)
+    gap, texts = _gap(width), [_line(u) for u in result.utterances]
+    fixed = _widest("time", times) + name_width + 3 * gap
+    sides: list[tuple[str, list[Text]]] = []
+    for detail, enough in ((True, 20), (False, 12)) if width >= NARROW else ():
+        sides = _sides(result, detail=detail)
+        taken = sum(_widest(head, cells) + gap for head, cells in sides)
+        if width - fixed - emotion_width - taken >= enough:
+            break
+        sides = []
+    else:
+        taken = 0
+    emotion_width = max(min(emotion_width, width - fixed - LEAST), len("emotion"))
+    text_width = max(width - fixed - emotion_width - taken, LEAST)
     columns: list[str | tuple[str, dict[str, Any]]] = [
         ("time", {"justify": "right", "no_wrap": True}),
-        ("speaker", {"max_width": 14}),
-        ("text", {"ratio": 1, "min_width": 16, "overflow": "fold"}),
-        ("emotion", {"no_wrap": True}),
-        *((str(m), {"no_wrap": True}) for m in shown),
+        ("speaker", {"width": name_width}),
+        ("text", {"width": min(text_width, _widest("text", texts))}),
+        ("emotion", {"width": emotion_width}),
+        *((head, {"width": _widest(head, cells)}) for head, cells in sides),
     ]
-    rows = table(columns)
-    for utterance, prediction in zip(result.utterances, result.predictions, strict=True):
-        rows.add_row(
-            clock(utterance.start),
-            Text(utterance.speaker or "-"),
-            Text(utterance.text.replace("\n", " ")),
-            _emotion(prediction, result.labels),
-            *(opinion(prediction.opinions[m], result.labels) for m in shown),
-        )
+    rows = table(columns, gap=gap)
+    for row in zip(times, names, texts, emotions, *(cells for _, cells in sides), strict=True):
+        rows.add_row(*row)
     return rows
 
 
-def speakers_table(result: Result) -> Table:
-    """Per speaker: utterances, time, and the share of each emotion."""
-    rows = table(
-        [
-            "speaker",
-            ("utterances", {"justify": "right"}),
-            ("seconds", {"justify": "right"}),
-            ("emotions", {"ratio": 1}),
-        ]
-    )
-    for speaker in speaker_summary(result):
+def _sides(result: Result, *, detail: bool) -> list[tuple[str, list[Text]]]:
+    """Heading and cells of every modality that was not dropped."""
+    absent = Opinion(Status.DROPPED)
+    columns = {m: [p.opinions.get(m, absent) for p in result.predictions] for m in Modality}
+    return [
+        (str(m), [opinion(said, result.labels, detail=detail) for said in column])
+        for m, column in columns.items()
+        if any(said.status is not Status.DROPPED for said in column)
+    ]
+
+
+def speakers_table(result: Result, width: int) -> Table:
+    """Per speaker: how many utterances, their time, and the share of each emotion."""
+    found = speaker_summary(result)
+    names, name_width = _speakers([speaker["name"] for speaker in found], width)
+    columns: list[str | tuple[str, dict[str, Any]]] = [
+        ("speaker", {"width": name_width}),
+        ("said", {"justify": "right", "no_wrap": True}),
+        ("seconds", {"justify": "right", "no_wrap": True}),
+        ("emotions", {"ratio": 1, "min_width": 8}),
+    ]
+    rows = table(columns, gap=_gap(width))
+    for name, speaker in zip(names, found, strict=True):
         total = max(speaker["utterances"], 1)
         parts: list[tuple[str, str]] = []
         for label, count in sorted(speaker["labels"].items(), key=lambda item: -item[1]):
             style = colour_of(result.labels.index(label))
             parts += [(bar(count / total, 4).rstrip() + " ", style), (f"{label} {count}  ", "")]
-        name = Text(speaker["name"] or "-")
         rows.add_row(name, str(speaker["utterances"]), f"{speaker['seconds']:.1f}", Text.assemble(*parts))
     return rows
 
@@ -106,28 +172,39 @@ def notice_text(notice: Notice) -> Text:
     return Text.assemble(("Warning", "yellow"), f"{where}: {notice.message}")
 
 
-def ablation_table(whole: Result, without: Result, dropped: str) -> Table:
-    """Label and probability with and without a modality; changed labels stand out."""
-    rows = table(
-        [
-            ("time", {"justify": "right", "no_wrap": True}),
-            ("text", {"ratio": 1, "min_width": 16, "overflow": "fold"}),
-            ("with all", {"no_wrap": True}),
-            (f"without {dropped}", {"no_wrap": True}),
-            ("change", {"no_wrap": True, "justify": "right"}),
-        ]
-    )
-    pairs = zip(whole.utterances, whole.predictions, without.predictions, strict=True)
-    for utterance, before, after in pairs:
-        change = after.probabilities[before.best] - before.confidence
-        other = before.best != after.best
-        rows.add_row(
-            clock(utterance.start),
-            Text(utterance.text.replace("\n", " ")),
-            _emotion(before, whole.labels),
-            _emotion(after, whole.labels)
-            if other
-            else Text(f"{whole.labels[after.best]} {after.confidence:.0%}"),
-            Text(f"{change:+.0%} {whole.labels[before.best]}", style="bold" if other else "dim"),
-        )
+def ablation_table(whole: Result, without: Result, dropped: str, width: int) -> Table:
+    """Label and probability with and without a modality; changed labels stand out.
+
+    Below `NARROW` columns the labels stand without their probabilities.
+    """
+    narrow, gap = width < NARROW, _gap(width)
+    heads = ("with all", f"without {dropped}", "change")
+    times, texts = _times(whole.utterances, width), [_line(u) for u in whole.utterances]
+    pairs = zip(whole.predictions, without.predictions, strict=True)
+    cells = [_compared(before, after, whole.labels, narrow=narrow) for before, after in pairs]
+    widths = [_widest(head, [row[i] for row in cells]) for i, head in enumerate(heads)]
+    if width >= ROOMY:  # headings on one line, unless they are very long
+        widths = [max(wide, min(cell_len(head), 16)) for head, wide in zip(heads, widths, strict=True)]
+    taken = _widest("time", times) + sum(widths) + 4 * gap
+    columns: list[str | tuple[str, dict[str, Any]]] = [
+        ("time", {"justify": "right", "no_wrap": True}),
+        ("text", {"width": min(max(width - taken, LEAST), _widest("text", texts))}),
+        *((head, {"width": wide}) for head, wide in zip(heads, widths, strict=True)),
+    ]
+    rows = table(columns, gap=gap)
+    for time, text, row in zip(times, texts, cells, strict=True):
+        rows.add_row(time, text, *row)
     return rows
+
+
+def _compared(before: Prediction, after: Prediction, labels: Sequence[str], *, narrow: bool) -> list[Text]:
+    """The cells with all, without, and the change in the probability of the first label."""
+    change = f"{after.probabilities[before.best] - before.confidence:+.0%}"
+    other = before.best != after.best
+    style = "bold" if other else "dim"
+    if narrow:
+        first, second = (Text(labels[p.best], f"bold {colour_of(p.best)}") for p in (before, after))
+        return [first, second if other else Text(labels[after.best]), Text(change, style)]
+    said = _emotion(after, labels)
+    same = Text(str(said), style="" if _judged(after) else "dim")
+    return [_emotion(before, labels), said if other else same, Text(f"{change} {labels[before.best]}", style)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from erc_cli.errors import ErcError
+from erc_cli.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,16 @@ def read_weights(path: Path, schema: str) -> Weights:
             )
         names = list(stream.keys())
         return Weights({name: stream.get_tensor(name) for name in names}, metadata)
+
+
+def write_weights(
+    path: Path, tensors: Mapping[str, Any], schema: str, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write numpy arrays, whole or not at all, readable as the user's other files are."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    content = save(arrays, metadata={"schema": schema, **(metadata or {})})
+    with atomic_write(path, force=True) as draft:
+        draft.write_bytes(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -178,6 +179,46 @@ def test_closed_pipe_is_quiet() -> None:
     assert answer.stdout == "{"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+@pytest.mark.parametrize("arguments", ["plugins list", "plugins list --json", "--help"])
+def test_stdout_that_cannot_be_written_is_one_message(arguments: str, where: str) -> None:
+    answer = _shell(f"{arguments} {where}")
+    assert answer.returncode == 1
+    assert "could not be written to stdout" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_closed_stderr_and_a_reader_that_leaves() -> None:
+    answer = _shell("presets show nothing-like-it 2>&-")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    for listing in ("plugins list", "plugins list --json", "presets show default"):
+        answer = _shell(f"{listing} | true; exit ${{PIPESTATUS[0]}}")
+        assert (answer.returncode, answer.stderr) == (0, ""), listing
+
+
+def _shell(arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")])}
+    return subprocess.run(
+        [shutil.which("bash") or "sh", "-c", f"'{sys.executable}' -m erc_cli {arguments}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        timeout=60,
+    )
+
+
+def test_every_warning_is_documented() -> None:
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    sources = [p for folder in ("erc_cli", "plugins") for p in (ROOT / folder).rglob("*.py")]
+    made = re.compile(r"(?:Notice|\.tell)\(\s*\"([a-z_]+)\"")
+    codes = {code for path in sources for code in made.findall(path.read_text(encoding="utf-8"))}
+    assert len(codes) > 10
+    assert [code for code in sorted(codes) if f"| `{code}` |" not in text] == []
+
+
 def test_terminal_without_utf8_gets_no_traceback() -> None:
     answer = _erc("presets", "check", "--help", PYTHONIOENCODING="latin-1")
     assert answer.returncode == 0, answer.stderr
@@ -255,7 +296,7 @@ def test_presets_copy_keeps_what_is_there(fakes: Path) -> None:
 
 def test_presets_copy_of_a_trained_one_is_a_folder(fakes: Path) -> None:
     assert _run("presets", "copy", "deep", "mine").exception is None
-    assert sorted(p.name for p in (fakes / "mine").iterdir()) == ["card.md", "metrics.json", "preset.yaml"]
+    assert sorted(p.name for p in (fakes / "mine").iterdir()) == ["preset.yaml"]  # no other's figures
     assert "is kept" in str(_run("presets", "copy", "deep", "mine").exception)
     (fakes / "mine" / "extra.txt").write_text("x")
     assert _run("presets", "copy", "deep", "mine", "--force").exception is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,49 @@ def test_every_plugin_of_ours_and_every_option_is_documented() -> None:
     ]
     for entry in ours:
         if isinstance(entry.spec, ExtractorSpec | FusionSpec):
+            section = _section(entry.spec.name)
             functions = [entry.spec.build, *([entry.spec.train] if entry.spec.train else [])]
             options = {name for f in functions for name in schema(f)}
-            lacking += [f"{entry.spec.name}.{name}" for name in options if f"`{name}`" not in text]
+            lacking += [f"{entry.spec.name}.{name}" for name in options if f"`{name}`" not in section]
     assert lacking == []
+
+
+def _section(plugin: str) -> str:
+    """What docs/plugins.md says of one plugin: from its bold name to the next one or heading."""
+    _, found, rest = PLUGINS.partition(f"**`{plugin}`**")
+    assert found, plugin
+    return re.split(r"^(?:#|\*\*`)", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_a_section_holds_one_plugin_only() -> None:
+    assert "`silence_db`" in _section("prosody")
+    assert "`min_face`" not in _section("prosody")
+
+
+def test_the_plugin_in_the_docs_is_the_one_that_the_tests_install() -> None:
+    """Run from the page: its front page, its working part and its test."""
+    from types import ModuleType
+
+    blocks = dict(re.findall(r"```python\n# (\S+?):?(?= |\n)(.*?)```", PLUGINS, re.DOTALL))
+    assert list(blocks) == ["erc_echo/__init__.py", "erc_echo/words.py", "test_echo.py"]
+    modules = {"erc_echo": "erc_echo/__init__.py", "erc_echo.words": "erc_echo/words.py", "t": "test_echo.py"}
+    made = {name: ModuleType(name) for name in modules}
+    made["erc_echo"].__path__ = []
+    before = {name: sys.modules.get(name) for name in made}
+    sys.modules.update(made)
+    try:
+        for name, block in modules.items():
+            exec(compile(f"#{blocks[block]}", block, "exec"), vars(made[name]))
+        made["t"].test_echo()
+        assert [spec.name for spec in made["erc_echo"].erc_extractors()] == ["echo"]
+    finally:
+        for name, module in before.items():
+            sys.modules.pop(name)
+            if module is not None:
+                sys.modules[name] = module
+    project = tomllib.loads(re.findall(r"```toml\n(.*?)```", PLUGINS, re.DOTALL)[0])
+    real = tomllib.loads((ROOT / "tests/data/erc_echo/pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"].items() <= real["project"].items()
 
 
 def test_every_preset_is_documented() -> None:
@@ -54,8 +95,6 @@ def test_every_status_is_documented() -> None:
 
 
 def test_every_dependency_is_documented_with_its_licence() -> None:
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     named = [*project["project"]["dependencies"]]
     named += [d for extra in project["project"]["optional-dependencies"].values() for d in extra]
@@ -66,7 +105,11 @@ def test_every_dependency_is_documented_with_its_licence() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [*sorted(p.relative_to(ROOT) for p in ROOT.glob("docs/*.md")), Path("README.md")]
+    "page",
+    [
+        *sorted(p.relative_to(ROOT) for p in ROOT.glob("docs/*.md")),
+        *map(Path, ("README.md", "CONTRIBUTING.md", "examples/README.md")),
+    ],
 )
 def test_links_lead_somewhere(page: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -76,6 +119,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_commands_of_the_readme_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    used = set(re.findall(r"^erc +([a-z]+)", text, re.MULTILINE))
+    blocks = "\n".join(re.findall(r"```(?:sh|console|bash)?\n(.*?)```", text, re.DOTALL))
+    used = set(re.findall(r"^(?:\$ )?erc +([a-z]+)", blocks, re.MULTILINE))
     assert used
     assert used <= set(COMMANDS)

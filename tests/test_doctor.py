@@ -90,7 +90,7 @@ def test_healthy(presets: Path, tmp_path: Path) -> None:
     }
     assert checks["preset default"]["state"] == "ok"
     assert checks["libraries"]["detail"] == "deep needs no_such_library"
-    assert checks["libraries"]["hint"] == "Type: pip install 'erc-cli[text]'"
+    assert checks["libraries"]["hint"] == "Type: pip install 'erc-cli[text]', or leave it out: --drop text"
     assert "Did you mean 'erc_readers'" in checks["plugins"]["detail"]
 
 
@@ -103,6 +103,9 @@ def test_default_preset_that_cannot_run_fails(presets: Path) -> None:
     assert checks["preset default"]["state"] == "fail"
     assert "pip install 'erc-cli[text]'" in checks["preset default"]["detail"]
     assert checks["preset other"]["state"] == "warn"
+    assert "Did you mean 'fake-text'" in checks["preset other"]["detail"]
+    assert "See:" not in checks["preset other"]["detail"]
+    assert checks["preset other"]["hint"] == "See: erc presets check other"
     text = _doctor().stdout
     assert "FAIL" in text
     assert "cannot run: mend what says FAIL" in text

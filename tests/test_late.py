@@ -93,6 +93,12 @@ def test_a_modality_it_never_learnt_is_an_error() -> None:
     assert "--drop audio" in str(raised.value)
 
 
+def test_features_of_another_width_are_refused() -> None:
+    wide = Features(np.zeros((1, 5), np.float32), np.array([True]), (Status.OK,))
+    with pytest.raises(ErcError, match="learnt 3 features of text, and was given 5"):
+        POOL.predict(talk(1), {TEXT: wide})
+
+
 def labelled(seed: int, n: int, *, paired: bool) -> Labelled:
     """Text shifts its class by 2, sound by 1, in noise of deviation 1."""
     generator = np.random.default_rng(seed)

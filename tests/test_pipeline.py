@@ -12,7 +12,7 @@ from erc_cli.errors import ErcError
 from erc_cli.fakes import FakeExtractor, FakeFusion
 from erc_cli.media import probe
 from erc_cli.pipeline import Model, extract, fuse
-from erc_cli.types import Conversation, Encoded, Features, Modality, Notice, Progress, Status, Utterance
+from erc_cli.types import Conversation, Encoded, Features, Modality, Notice, Progress, Status, Utterance, Wish
 
 TEXT, AUDIO, VISUAL = Modality.TEXT, Modality.AUDIO, Modality.VISUAL
 LABELS = ("a", "b", "c")
@@ -73,14 +73,36 @@ def test_a_branch_that_fails_is_told_and_the_others_go_on(root: Path) -> None:
     extractors = {TEXT: FakeExtractor(TEXT), AUDIO: Broken(AUDIO), VISUAL: FakeExtractor(VISUAL)}
     media = probe(root / "examples" / "conversation.mp4")
     features = extract(extractors, TALK, media, warn=notices.append)
-    assert set(features[AUDIO].status) == {Status.UNREADABLE}
+    assert sorted(features[AUDIO].status).count(Status.UNREADABLE) == 1
+    lost = features[AUDIO].status.index(Status.UNREADABLE)
+    assert features[AUDIO].present[0] or features[AUDIO].present[1]
     assert features[VISUAL].present[:2].all()
     assert [n.code for n in notices] == ["modality_failed"]
-    assert "audio failed" in notices[0].message
+    assert "audio failed on 1 of 3 utterances" in notices[0].message
     assert "the plugin fell over" in notices[0].message
     found = fuse(Model(LABELS, extractors, fusion()), TALK, features)
-    assert found[0].opinions[AUDIO].status is Status.UNREADABLE
-    assert found[0].opinions[AUDIO].probabilities == ()
+    assert found[lost].opinions[AUDIO].status is Status.UNREADABLE
+    assert found[lost].opinions[AUDIO].probabilities == ()
+
+
+class Lost(FakeExtractor):
+    """An extractor that cannot even say what it needs."""
+
+    def wish(self, utterance: Utterance) -> Wish:
+        raise ErcError("no weights for this", hint="get them")
+
+
+def test_a_branch_that_cannot_begin_is_left_out() -> None:
+    notices: list[Notice] = []
+    features = extract({TEXT: FakeExtractor(TEXT), AUDIO: Lost(AUDIO)}, TALK, None, warn=notices.append)
+    assert set(features[AUDIO].status) == {Status.UNREADABLE}
+    assert features[TEXT].present.tolist() == [True, False, True]
+    assert notices == [Notice("modality_failed", "audio is left out (no weights for this)")]
+
+
+def test_when_every_branch_fails_there_is_no_answer() -> None:
+    with pytest.raises(ErcError, match="Every modality failed"):
+        extract({TEXT: Lost(TEXT), AUDIO: Lost(AUDIO)}, TALK, None)
 
 
 def rows(values: Sequence[float | None]) -> Features:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -75,7 +76,7 @@ def test_all_formats_say_the_same(outputs: tuple[Path, str]) -> None:
         assert [row["label"] for row in csv.DictReader(stream)] == labels
     subtitles = (folder / "out.srt").read_text(encoding="utf-8")
     assert all(f"[{label} " in subtitles for label in labels)
-    for word in (*labels, "ANNA", "BEN", "no face", "silent", "utterances"):
+    for word in (*labels, "ANNA", "BEN", "no face", "silent", "said"):
         assert word in table
 
 
@@ -109,6 +110,81 @@ def test_a_transcript_beside_the_medium_is_found(erc: Erc, tmp_path: Path) -> No
     shutil.copy(SCRIPT, tmp_path / "talk show.srt")
     done = erc("predict", tmp_path / "talk show.mp4", "--keep", "text", "--json")
     assert json.loads(done.stdout)["transcript"]["path"].endswith("talk show.srt")
+
+
+def test_the_transcript_beside_the_medium_is_never_an_output_or_a_result(
+    erc: Erc, tmp_path: Path, outputs: tuple[Path, str]
+) -> None:
+    media = tmp_path / "talk.mp4"
+    shutil.copy(MEDIA, media)
+    for ending in ("json", "csv", "jsonl"):
+        shutil.copy(outputs[0] / f"out.{ending}", tmp_path / f"talk.{ending}")
+    done = erc("predict", media)
+    assert done.returncode == 2
+    assert "No transcript given" in done.stderr
+    shutil.copy(SCRIPT, tmp_path / "talk.srt")
+    done = erc("predict", media, "-o", tmp_path / "talk.srt", "--force")
+    assert done.returncode == 2
+    assert "is the input" in done.stderr
+    assert (tmp_path / "talk.srt").read_bytes() == SCRIPT.read_bytes()
+
+
+def test_subtitles_beside_the_medium_come_first(tmp_path: Path) -> None:
+    from erc_cli.prediction import find_transcript
+    from erc_cli.registry import load_registry
+
+    registry = load_registry()
+    media = tmp_path / "talk.mp4"
+    media.touch()
+    found = []
+    for ending in ("tsv", "json", "ass", "vtt", "SRT"):
+        (tmp_path / f"talk.{ending}").write_text('{"segments": []}')
+        found.append(find_transcript(media, registry).suffix)
+    assert found[:2] == [".tsv", ".json"]
+    assert found[2:] == [".ass", ".vtt", ".SRT"]
+
+
+def test_a_full_stdout_loses_no_file(erc: Erc, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    shutil.copy(MEDIA, tmp_path / "talk.mp4")
+    shutil.copy(SCRIPT, tmp_path / "talk.srt")
+    arguments = ["predict", "talk.mp4", "-o", "out.json", "--keep", "text", "--set", "text.past=2"]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "erc_cli", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=env,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Transcript: talk.srt (found beside the medium)" in done.stderr
+    assert "could not be written to stdout" in done.stderr
+    meta = json.loads((tmp_path / "out.json").read_text())["meta"]
+    assert meta["settings"] == ["text.past=2"]
+    assert meta["dropped"] == ["audio", "visual"]
+    assert meta["preset_sha256"] == hashlib.sha256((PRESET / "preset.yaml").read_bytes()).hexdigest()
+
+
+def test_nothing_to_judge_by_is_told(erc: Erc, tmp_path: Path) -> None:
+    """Without a medium there is no voice: neither is one made up for a single utterance nor for all."""
+    done = erc("predict", "-t", SCRIPT, "--keep", "audio")
+    assert done.returncode == 2
+    assert "nothing to judge by" in done.stderr
+    late = tmp_path / "late.srt"
+    late.write_text(SCRIPT.read_text() + "\n9\n00:05:00,000 --> 00:05:02,000\nANNA: Are you still there?\n")
+    done = erc("predict", MEDIA, "-t", late, "--keep", "audio", "-o", tmp_path / "out.json")
+    assert done.returncode == 0, done.stderr
+    assert "they have no sound or picture" in done.stderr
+    assert "2 utterances have no voice to judge by" in done.stderr  # one is silent
+    assert done.stdout.count("(prior)") == 2
+    codes = [w["code"] for w in json.loads((tmp_path / "out.json").read_text())["warnings"]]
+    assert "nothing_present" in codes
 
 
 def test_utterances_after_the_end_keep_their_text(erc: Erc, tmp_path: Path) -> None:
@@ -170,6 +246,10 @@ def wrong(tmp_path: Path) -> dict[str, tuple[list[object], str, str]]:
         "an unknown device": ([*good, "--device", "gpu"], "gpu", "cuda"),
         "nothing at all": ([], "", "--transcript"),
         "an unknown format": ([*good, "--transcript-format", "str"], "str", "srt"),
+        "no ending": ([*good, "-o", tmp_path / "out"], "has no ending", "out.json"),
+        "an address": (["https://example.org/talk.mp4"], "https://example.org/talk.mp4", "Download"),
+        "standard input": (["-", "-t", SCRIPT], "Standard input is not read", "file"),
+        "a transcript from standard input": ([MEDIA, "-t", "-"], "Standard input is not read", "file"),
     }
 
 
@@ -197,6 +277,10 @@ NAMES = [
     "an unknown device",
     "nothing at all",
     "an unknown format",
+    "no ending",
+    "an address",
+    "standard input",
+    "a transcript from standard input",
 ]
 
 
@@ -269,6 +353,8 @@ def test_ablate_shows_what_changes(erc: Erc) -> None:
     assert done.returncode == 0, done.stderr
     assert "without visual" in done.stdout
     assert "of 8 labels change" in done.stdout
+    assert "Using the example: " in done.stderr
+    assert "Emotion as expressed, not felt" in done.stderr
 
 
 def test_ablate_as_json_agrees_with_predict(erc: Erc) -> None:
@@ -276,6 +362,7 @@ def test_ablate_as_json_agrees_with_predict(erc: Erc) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["schema"] == "erc.ablation/1"
+    assert found["warnings"] == []
     assert [w["dropped"] for w in found["without"]] == [["text"], ["audio"], ["visual"]]
     predicted = json.loads(erc("predict", MEDIA, "-t", SCRIPT, "--json", "--drop", "visual").stdout)
     without = found["without"][2]

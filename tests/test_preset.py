@@ -176,14 +176,35 @@ def test_find_preset_raises_one_error_that_names_every_problem(tmp_path: Path, r
     assert caught.value.hint == "Options: erc plugins show words"
 
 
+def test_problems_stand_in_the_order_of_the_file_and_several_plugins_have_one_hint(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = GOOD.replace("past: 2", "pst: 2").replace("use: fake-audio", "use: fake-audio, scal: 1")
+    path = _write(tmp_path, text.replace("labels", "lables"))
+    with pytest.raises(UsageError) as caught:
+        find_preset(str(path), registry)
+    told = [line.partition(",")[0].strip() for line in caught.value.message.splitlines()[1:]]
+    assert told[:3] == ["line 2", "line 4", "line 5"]
+    assert told[3].startswith("labels: expected")
+    assert caught.value.hint == f"When they are mended: erc presets check {path}"
+
+
+def test_binary_file_is_no_preset(tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "picture.yaml"
+    path.write_bytes(b"\x89PNG\r\n\xff\xfe")
+    with pytest.raises(UsageError, match="not a text file"):
+        find_preset(str(path), registry)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "expected a mapping"),
+        ("", "the file is empty"),
+        ("# nothing\n", "the file is empty"),
         ("- a\n- b\n", "expected a mapping"),
         ("labels: [a, b\n", "line 2, not valid YAML"),
         ("a: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
-        ("\x00\x01", "not valid YAML"),
+        ("\x00\x01", "not a text file"),
     ],
 )
 def test_files_that_are_no_preset(text: str, said: str, tmp_path: Path, registry: Registry) -> None:
@@ -264,7 +285,7 @@ def test_missing_library_is_a_problem_for_check_and_an_error_for_build(
     preset = find_preset(str(_write(tmp_path, GOOD.replace("words", "lacking"))), registry)
     problems = check(preset, registry)
     assert [(p.kind, p.message) for p in problems] == [
-        ("missing", "'lacking' needs no_such_lib: pip install 'erc-cli[text]'")
+        ("missing", "'lacking' needs no_such_lib: pip install 'erc-cli[text]', or leave it out: --drop text")
     ]
     with pytest.raises(ErcError, match="not installed"):
         build_extractor(preset.extractors[Modality.TEXT], registry)
@@ -389,6 +410,38 @@ def test_settings_that_do_not_fit(setting: str, said: str, preset: Preset, regis
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["text.pst=1"], "--set text.pst=1: unknown option. Did you mean 'past'?"),
+        (["text.past=0", "text.past=two"], "--set text.past=two: expected int, got 'two'"),
+        (["text.use=strict"], "--set text.use=strict: head: is required (file)"),
+        (["train.text.epoch=2"], "--set train.text.epoch=2: unknown option. Did you mean 'epochs'?"),
+        (
+            ["text.pst=1", "audio.scal=2"],
+            "2 settings do not fit:\n  --set text.pst=1: unknown option. Did you mean 'past'?\n"
+            "  --set audio.scal=2: unknown option. Did you mean 'scale'?",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_not_put_down_to_the_file(
+    settings: list[str], said: str, preset: Preset, registry: Registry
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        override(preset, settings, registry)
+    assert caught.value.message.startswith(said)
+    assert str(preset.path) not in caught.value.message
+    assert "line " not in caught.value.message
+
+
+def test_example_of_a_setting_is_one_that_works(registry: Registry, preset: Preset) -> None:
+    with pytest.raises(UsageError) as caught:
+        override(preset, ["text"], registry)
+    assert caught.value.hint is not None
+    assert "--set text.past=1" in caught.value.hint
+    assert override(preset, ["text.past=1"], registry).extractors[Modality.TEXT].options == {"past": 1}
+
+
 def test_set_looks_for_files_in_the_current_folder_first(
     preset: Preset, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +458,10 @@ def test_set_looks_for_files_in_the_current_folder_first(
 def test_drop_and_keep(preset: Preset, registry: Registry) -> None:
     assert list(drop(preset, ["text"], registry).extractors) == [Modality.AUDIO]
     assert list(keep(preset, ["text", "visual"], registry).extractors) == [Modality.TEXT]
+    assert list(keep(preset, ["text,audio"], registry).extractors) == [Modality.TEXT, Modality.AUDIO]
+    assert list(drop(preset, ["text, visual"], registry).extractors) == [Modality.AUDIO]
+    with pytest.raises(UsageError, match="--keep and --drop together leave nothing"):
+        drop(keep(preset, ["text"], registry), ["text"], registry)
     assert drop(preset, []) is preset
     for change, said in ((["text", "audio"], "Nothing is left"), (["vision"], "Did you mean 'visual'")):
         with pytest.raises(UsageError, match=said):

@@ -180,7 +180,7 @@ def test_missing_library_is_told_with_the_pip_command() -> None:
     with pytest.raises(ErcError, match="needs no_such_library, which is not installed") as caught:
         registry.require(spec)
     assert caught.value.exit_code == 1
-    assert caught.value.hint == "Type: pip install 'erc-cli[text]'"
+    assert caught.value.hint == "Type: pip install 'erc-cli[text]', or leave it out: --drop text"
     registry.require(_extractor("light", needs=("json",)))
 
 

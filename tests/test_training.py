@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from conftest import EMOTIONS, Erc
 
 from erc_cli.dataset import training_reader
 from erc_cli.errors import ErcError
+from erc_data_fer2013.fer2013 import Fer2013
 from erc_data_meld.meld import Meld
 
 RECIPE = {
@@ -114,13 +117,15 @@ def test_evaluate_prints_the_contract(run: Path, erc: Erc, tiny_meld: Path, tiny
     assert document["seeds"] == [0]
     assert document["data"]["name"] == "meld"
     assert document["data"]["utterances"] == 30
-    assert set(document["systems"]) == {"text", "audio", "text+audio"}
+    heads = {"text (own head)", "audio (own head)"}
+    assert set(document["systems"]) == {"text", "audio", "text+audio"} | heads
     system = document["systems"]["text+audio"]
     low, high = system["weighted_f1"]["ci95"]
     assert low <= system["weighted_f1"]["mean"] <= high
     assert sum(map(sum, system["confusion"])) == 30
     assert set(system["per_class"]) == set(EMOTIONS)
-    assert set(document["differences"]) == {"text+audio - text", "text+audio - audio"}
+    parts = {"text", "audio"} | heads
+    assert set(document["differences"]) == {f"text+audio - {part}" for part in parts}
 
 
 def test_evaluate_saves_figures_and_card(run: Path, erc: Erc, tiny_meld: Path, tiny_fer: Path) -> None:
@@ -140,17 +145,20 @@ def test_what_training_refuses(tmp_path: Path, run: Path, erc: Erc, tiny_bert: P
     path = recipe(tmp_path, tiny_bert)
     meld = ["--data", f"meld:{tiny_meld}"]
     cases = [
-        ([path, *meld, "-o", run], "holds a finished preset"),
+        ([path, *meld, "--drop", "visual", "-o", run], "holds a finished preset"),
         ([path, *meld, "-o", tmp_path / "r1"], "learns from fer2013, which is not given"),
         ([path, "--data", "meld", "-o", tmp_path / "r2"], "expected NAME:PATH"),
         ([path, "--data", f"meldd:{tiny_meld}", "-o", tmp_path / "r3"], "'meld'"),
         ([path, "--data", f"meld:{tmp_path}", "-o", tmp_path / "r4"], "not MELD's annotation folder"),
     ]
+    before = {p: p.stat().st_mtime_ns for p in run.iterdir()}
     for arguments, message in cases:
         done = erc("train", *arguments)
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+    assert {p: p.stat().st_mtime_ns for p in run.iterdir()} == before
+    assert not (tmp_path / "r1").exists()  # nothing was trained before the missing data were told
 
 
 def test_a_data_set_with_other_labels_is_refused(
@@ -163,3 +171,43 @@ def test_a_data_set_with_other_labels_is_refused(
     done = erc("train", path, "--data", f"meld:{tiny_meld}", "-o", tmp_path / "run", "--drop", "visual")
     assert done.returncode == 2
     assert "are not those of the preset (joy, anger)" in done.stderr
+
+
+def test_a_modality_without_data_is_told(tmp_path: Path, erc: Erc, tiny_bert: Path, tiny_meld: Path) -> None:
+    """MELD without its prosodic tables: no fusion that silently lacks sound."""
+    bare = tmp_path / "meld"
+    shutil.copytree(tiny_meld, bare, ignore=shutil.ignore_patterns("prosody"))
+    options = ["--drop", "visual", "--set", "train.text.epochs=1"]
+    done = erc(
+        "train", recipe(tmp_path, tiny_bert), "--data", f"meld:{bare}", "-o", tmp_path / "run", *options
+    )
+    assert done.returncode == 2, done.stderr
+    assert "no data set has features for audio" in done.stderr
+    assert "--drop audio" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: len(text) // 2 - 7], "cut short"),
+        (lambda text: text.replace("Emotion", "Feeling", 1), "no column Emotion"),
+        (lambda text: text.replace("00:00:03,000", "three", 1), "StartTime is"),
+    ],
+)
+def test_a_damaged_table_is_told(
+    tmp_path: Path, tiny_meld: Path, damage: Callable[[str], str], message: str
+) -> None:
+    folder = tmp_path / "meld"
+    shutil.copytree(tiny_meld, folder)
+    table = folder / "dev_sent_emo.csv"
+    table.write_text(damage(table.read_text()))
+    with pytest.raises(ErcError, match=message):
+        Meld(folder).read("dev")
+
+
+def test_a_damaged_archive_is_told(tmp_path: Path, tiny_fer: Path) -> None:
+    content = bytearray((tiny_fer / "fer2013.npz").read_bytes())
+    (tmp_path / "fer2013.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ErcError, match="no readable train_images"):
+        Fer2013(tmp_path).read("train")
+    assert Fer2013(tiny_fer).read("train").picture_targets is not None

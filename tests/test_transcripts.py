@@ -60,6 +60,34 @@ def test_a_legacy_encoding_of_another_alphabet_is_guessed(tmp_path: Path) -> Non
     assert read_bytes_as_text(path) == words
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"Caf\xe9 na\xefve \x93quote\x94", "Café naïve “quote”"),
+        (b"\x93Oui\x94 \x96 c'est l'\xe9t\xe9 \x85", "“Oui” – c'est l'été …"),
+        (b"\xabBonsoir\xbb, \x84gut\x93", "«Bonsoir», „gut“"),
+    ],
+)
+def test_marks_of_cp1252_are_no_accented_letters(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "t.srt"
+    path.write_bytes(data)
+    assert read_bytes_as_text(path) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        ("1\n00:00:01,000 --> 00:00:02,000\nПривет, как дела? Всё хорошо, спасибо.\n", "cp1251"),
+        ("1\n00:00:01,000 --> 00:00:02,000\n元気ですか。私はとても嬉しいです、ありがとう。\n", "shift_jis"),
+        ("1\n00:00:01,000 --> 00:00:02,000\nスーパーマーケットのレストラン、テレビとラジオ。\n", "shift_jis"),
+    ],
+)
+def test_other_alphabets_are_not_taken_for_cp1252(tmp_path: Path, words: str, encoding: str) -> None:
+    path = tmp_path / "t.srt"
+    path.write_bytes((words * 20).encode(encoding))
+    assert read_bytes_as_text(path) == words * 20
+
+
 def test_utf8_with_a_broken_byte_stays_utf8(tmp_path: Path) -> None:
     path = tmp_path / "t.srt"
     path.write_bytes((SRT * 4).encode() + b"\xe9\n")
@@ -180,7 +208,8 @@ def test_html_saved_as_subtitles() -> None:
         ("t.json", '{"segments": [}', "is not JSON"),
         ("t.json", "[" * 100_000, "cannot be read"),
         ("t.jsonl", '{"start": 1}\n{"start": \n', "line 2 of"),
-        ("t.csv", "a,b,c\n1,2,3\n", "no column start and no column end and no column text"),
+        ("t.csv", "a,b,c\n1,2,3\n", "has no columns start, end, text; its first row is: a, b, c"),
+        ("t.csv", "start,text\n1,2\n", "has no column end; its first row is: start, text"),
         ("t.csv", "start,end,text\n", "has no csv cue"),
         ("t.csv", "start,end,text\n1,2," + "x" * 200_000, "damaged at line 2"),
         ("t.xyz", "Just some prose.", "no known transcript format"),

@@ -17,6 +17,7 @@ from erc_cli.errors import ErcError
 from erc_cli.files import cache_folder
 from erc_cli.preset import all_presets
 from erc_cli.registry import Registry, load_registry, pip_command
+from erc_cli.types import ExtractorSpec
 
 DEFAULT = "default"
 _MARKS = {"ok": "ok", "info": "-", "warn": "warn", "fail": "FAIL"}
@@ -90,14 +91,17 @@ def _plugins(registry: Registry) -> Iterable[Check]:
     good = sum(row.state == "ok" for row in rows)
     yield Check("plugins", "ok" if good else "warn", f"{good} of {len(rows)} ready")
     lacking: dict[str, list[str]] = {}
+    branches: dict[str, list[str]] = {}
     for entry in registry.entries:
         missing = registry.missing(entry.spec)
         if missing:
-            lacking.setdefault(pip_command(entry.spec, missing), []).append(
-                f"{entry.spec.name} needs {', '.join(missing)}"
-            )
+            pip = pip_command(entry.spec, missing)
+            lacking.setdefault(pip, []).append(f"{entry.spec.name} needs {', '.join(missing)}")
+            if isinstance(entry.spec, ExtractorSpec):
+                branches.setdefault(pip, []).append(f"--drop {entry.spec.modality}")
     for pip, names in sorted(lacking.items()):
-        yield Check("libraries", "warn", "; ".join(names), f"Type: {pip}")
+        out = f", or leave it out: {' '.join(dict.fromkeys(branches[pip]))}" if pip in branches else ""
+        yield Check("libraries", "warn", "; ".join(names), f"Type: {pip}{out}")
     for row in rows:
         word = row.state.partition(":")[0]
         if word in ("broken", "clash"):
@@ -130,7 +134,8 @@ def _presets(registry: Registry) -> Iterable[Check]:
             yield Check(f"preset {found.name}", "info", "not trained yet", "See: erc train --help")
             continue
         state = "fail" if found.name == DEFAULT else "warn"
-        said = "; ".join(str(problem) for problem in one.problems)
+        # The hint below is where to look; the problems' own hints would say "See:" again.
+        said = "; ".join(str(problem).partition(" See: ")[0] for problem in one.problems)
         yield Check(f"preset {found.name}", state, said, f"See: erc presets check {found.name}")
     if DEFAULT not in {found.name for found in presets}:
         said = "is not there, so `erc predict` needs --preset"

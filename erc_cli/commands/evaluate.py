@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from erc_cli import completion
 from erc_cli.click_parts import Command
 
 if TYPE_CHECKING:
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
         "erc evaluate runs/first --data meld:data/MELD --data fer2013:data/fer2013 --save",
     ),
 )
-@click.argument("preset")
+@click.argument("preset", shell_complete=completion.presets)
 @click.option("--data", multiple=True, required=True, metavar="NAME:PATH", help="A data set and where it is.")
 @click.option("--split", default="test", show_default=True, help="Which split.")
-@click.option("--drop", multiple=True, metavar="M", help="Leave a modality out.")
-@click.option("--keep", multiple=True, metavar="M", help="Leave all other modalities out.")
+@click.option(
+    "--drop", multiple=True, metavar="M", shell_complete=completion.modalities, help="Leave a modality out."
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="M",
+    shell_complete=completion.modalities,
+    help="Leave all other modalities out.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print erc.evaluation/1 on stdout.")
 @click.option("--save", is_flag=True, help="Write metrics.json and card.md into the preset's folder.")
@@ -51,6 +60,8 @@ def command(
     chosen = find_preset(preset, registry)
     if save and not chosen.trained:
         raise UsageError(f"--save: {preset} is not a trained preset.", hint="Name the folder of a run.")
+    if save and (drop or keep):
+        raise UsageError("--save keeps the figures of the whole preset.", hint="Leave out --drop and --keep.")
     reduced = without(only(chosen, keep, registry) if keep else chosen, drop, registry)
 
     from erc_cli.dataset import open_datasets, relabel
@@ -84,10 +95,11 @@ def command(
 
 
 def _seed(preset: Preset) -> int:
-    import json
+    from erc_cli.files import read_json
+    from erc_cli.training import RECORD
 
-    path = preset.folder / "training.json"
-    return int(json.loads(path.read_text())["config"]["seed"]) if path.exists() else 0
+    path = preset.folder / RECORD
+    return int(read_json(path)["config"]["seed"]) if path.exists() else 0
 
 
 def _save(preset: Preset, documents: list[dict[str, Any]]) -> None:

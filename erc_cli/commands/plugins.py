@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from erc_cli import console, options
+from erc_cli import completion, console, options
 from erc_cli.click_parts import Command, Group
 from erc_cli.errors import UsageError, nearest
 from erc_cli.registry import KINDS, Entry, Registry, Row, load_registry, pip_command
@@ -52,7 +52,7 @@ def _print_rows(rows: list[Row]) -> None:
 
 
 @command.command("show", cls=Command, examples=_SHOW)
-@click.argument("name")
+@click.argument("name", shell_complete=completion.plugins)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_command(name: str, as_json: bool) -> None:
     """Show the options of the plugin NAME, what it needs, its licence and state."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from erc_cli import completion
 from erc_cli.click_parts import Command
 from erc_cli.errors import UsageError, nearest
 
@@ -27,10 +29,23 @@ if TYPE_CHECKING:
 @click.option("-t", "--transcript", type=click.Path(path_type=Path), help="SRT, VTT, ASS, JSON, CSV or TSV.")
 @click.option("--transcript-format", metavar="NAME", help="Its format, where name and content mislead.")
 @click.option(
-    "-p", "--preset", default="default", show_default=True, help="A preset, YAML file or run folder."
+    "-p",
+    "--preset",
+    shell_complete=completion.presets,
+    default="default",
+    show_default=True,
+    help="A preset, YAML file or run folder.",
 )
-@click.option("--drop", multiple=True, metavar="M", help="Leave out text, audio or visual.")
-@click.option("--keep", multiple=True, metavar="M", help="Leave out all others.")
+@click.option(
+    "--drop",
+    multiple=True,
+    shell_complete=completion.modalities,
+    metavar="M",
+    help="Leave out text, audio or visual.",
+)
+@click.option(
+    "--keep", multiple=True, shell_complete=completion.modalities, metavar="M", help="Leave out all others."
+)
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Change an option of the preset.")
 @click.option(
     "-o",
@@ -66,23 +81,22 @@ def command(
     text alone is used.
     """
     from erc_cli import console
-    from erc_cli.commands.work import Wanted, load
+    from erc_cli.commands.work import Wanted, find_inputs, load, say, talk
     from erc_cli.registry import load_registry
 
     registry = load_registry()
-    writers = choose_writers(output, registry, [p for p in (media, transcript) if p], force=force)
+    inputs = find_inputs(media, transcript, registry, "Type: erc predict video.mp4 --transcript video.srt")
+    writers = choose_writers(output, registry, inputs.paths, force=force)
+    say(inputs.note, quiet=quiet)
     wanted = Wanted(preset, drop, keep, settings, device)
     with console.progress(quiet=quiet) as report:
-        work = load(registry, wanted, media, transcript, transcript_format, report)
-        result = work.answer(report)
-    write_all(result, writers, force=force)
-    if as_json:
-        from erc_cli.result import to_dict
-
-        console.print_json(to_dict(result))
-    else:
-        show(result)
-    talk(result, [path for path, _ in writers], quiet=quiet)
+        result = load(registry, wanted, inputs, transcript_format, report).answer(report)
+    try:
+        show(result, as_json=as_json)
+        talk(result, quiet=quiet)
+    finally:  # a full or closed stdout loses no file, and a file that fails, no answer
+        for path in write_all(result, writers, force=force):
+            say(f"Written: {path}", quiet=quiet)
 
 
 def choose_writers(
@@ -101,14 +115,17 @@ def choose_writers(
     taken = {path.resolve(): path for path in inputs}
     for path in outputs:
         ending = path.suffix.lower()
+        if not ending:
+            raise UsageError(f"-o {path} has no ending; for instance {path}.json.", hint=_endings(by_ending))
         if ending not in by_ending:
-            known = ", ".join(sorted(by_ending))
             raise UsageError(
-                f"-o {path}: no result format ends in {ending or 'nothing'!r}.{nearest(ending, by_ending)}",
-                hint=f"Endings: {known}",
+                f"-o {path}: no result format ends in {ending!r}.{nearest(ending, by_ending)}",
+                hint=_endings(by_ending),
             )
         if path.resolve() in taken:
-            raise UsageError(f"-o {path} is also {taken[path.resolve()]}.", hint="Give another name with -o.")
+            other = taken[path.resolve()]
+            what = f"the input {other}" if other in inputs else "named twice"
+            raise UsageError(f"-o {path} is {what}.", hint="Give another name with -o.")
         taken[path.resolve()] = path
         registry.require(by_ending[ending])
         check_output(path, force)
@@ -116,33 +133,32 @@ def choose_writers(
     return chosen
 
 
-def write_all(result: Result, writers: list[tuple[Path, WriterSpec]], *, force: bool) -> None:
-    """Write every output, each whole or not at all."""
+def _endings(known: Iterable[str]) -> str:
+    return f"Endings: {', '.join(sorted(known))}"
+
+
+def write_all(result: Result, writers: list[tuple[Path, WriterSpec]], *, force: bool) -> Iterator[Path]:
+    """Write every output, each whole or not at all; yields those that are written."""
     from erc_cli.files import atomic_write
 
     for path, spec in writers:
         with atomic_write(path, force) as draft:
             spec.write(result, draft)
+        yield path
 
 
-def show(result: Result) -> None:
-    """The table and the summary on stdout."""
-    from erc_cli import console, view
+def show(result: Result, *, as_json: bool) -> None:
+    """The answer on stdout: the table and the summary, or the document."""
+    from erc_cli import console
+
+    if as_json:
+        from erc_cli.result import to_dict
+
+        console.print_json(to_dict(result))
+        return
+    from erc_cli import view
 
     out = console.out()
-    out.print(view.result_table(result))
-    out.print(view.speakers_table(result))
-
-
-def talk(result: Result, written: list[Path], *, quiet: bool) -> None:
-    """Warnings, files and the notice on stderr."""
-    from rich.text import Text
-
-    from erc_cli import console, view
-
-    err = console.err(quiet=quiet)
-    for notice in result.warnings:
-        err.print(view.notice_text(notice), soft_wrap=True)
-    for path in written:
-        err.print(Text(f"Written: {path}"), soft_wrap=True)
-    err.print(Text(str(result.meta["notice"]), style="dim"))
+    out.print(view.result_table(result, out.width))
+    out.print()
+    out.print(view.speakers_table(result, out.width))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from erc_cli import console, files
+from erc_cli import completion, console, files
 from erc_cli.click_parts import Command, Group
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.preset import FILE, Found, Preset, Problem, all_presets, check, locate, read_preset
+from erc_cli.preset_file import by_line
 from erc_cli.registry import Registry, load_registry
 
 _LIST = ("erc presets list", "erc presets list --json")
 _SHOW = ("erc presets show default", "erc presets show runs/mine --json")
 _CHECK = ("erc presets check default", "erc presets check mine.yaml other.yaml")
 _COPY = ("erc presets copy default mine", "erc predict video.mp4 --transcript video.srt --preset ./mine")
+#: what is said of the original, and would not be true of a copy that is changed
+_ITS_OWN = ("metrics.json", "training.json", "card.md")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -44,7 +49,7 @@ def examine(found: Found, registry: Registry) -> Checked:
     preset, problems = read_preset(found.path, found.name)
     if preset is not None:
         problems = problems + check(preset, registry)
-    return Checked(found, preset, tuple(problems))
+    return Checked(found, preset, tuple(by_line(problems)))
 
 
 @click.group("presets", cls=Group, examples=[_LIST[0], _SHOW[0], _CHECK[0], _COPY[0]])
@@ -78,7 +83,7 @@ def list_command(as_json: bool) -> None:
 
 
 @command.command("show", cls=Command, examples=_SHOW)
-@click.argument("name")
+@click.argument("name", shell_complete=completion.presets)
 @_json
 def show_command(name: str, as_json: bool) -> None:
     """Print the YAML of the preset NAME (or of a file or run folder)."""
@@ -103,7 +108,7 @@ def show_command(name: str, as_json: bool) -> None:
 
 
 @command.command("check", cls=Command, examples=_CHECK)
-@click.argument("names", nargs=-1, required=True, metavar="NAME|FILE…")
+@click.argument("names", nargs=-1, required=True, metavar="NAME|FILE…", shell_complete=completion.presets)
 @_json
 def check_command(names: tuple[str, ...], as_json: bool) -> None:
     """Say everything that keeps a preset from running.
@@ -126,18 +131,23 @@ def check_command(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @command.command("copy", cls=Command, examples=_COPY)
-@click.argument("name")
+@click.argument("name", shell_complete=completion.presets)
 @click.argument("dest", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace DEST if it is a preset.")
 def copy_command(name: str, dest: Path, force: bool) -> None:
     """Copy the preset NAME to DEST, to change it there: a YAML file, or a folder if it is trained."""
     registry = load_registry()
     found = locate(name, registry)
-    target = _copy_folder(found, dest, force) if found.path.name == FILE else _copy_file(found, dest, force)
-    talk = console.err()
-    talk.print(
-        f"Copied {found.name} to {target}. Change it, then: erc presets check {target}", soft_wrap=True
+    target = (
+        _copy_folder(found, dest, force, name) if found.path.name == FILE else _copy_file(found, dest, force)
     )
+    talk = console.err()
+    said = f"Copied {found.name} to {target}. Change it, then: erc presets check {target}"
+    talk.print(said, soft_wrap=True, markup=False)
+    left_out = [name for name in _ITS_OWN if (found.path.parent / name).is_file()]
+    if target.is_dir() and left_out:
+        said = f"Left out, because it tells of the original: {', '.join(left_out)}"
+        talk.print(said, soft_wrap=True, markup=False)
     moved = examine(Found(found.name, target / FILE if target.is_dir() else target, ""), registry)
     for problem in moved.problems:
         if problem.kind == "file":
@@ -145,31 +155,61 @@ def copy_command(name: str, dest: Path, force: bool) -> None:
 
 
 def _copy_file(found: Found, dest: Path, force: bool) -> Path:
-    target = dest / found.path.name if dest.is_dir() else dest
+    target = dest / found.path.name if _is_folder(dest) else dest
     with files.atomic_write(target, force) as draft:
         draft.write_bytes(found.path.read_bytes())
     return target
 
 
-def _copy_folder(found: Found, dest: Path, force: bool) -> Path:
+def _copy_folder(found: Found, dest: Path, force: bool, name: str) -> Path:
     source = found.path.parent.resolve()
+    if dest.suffix.lower() in (".yaml", ".yml"):
+        raise UsageError(
+            f"{found.name} is a folder with its weights, so its copy is a folder, too.",
+            hint=f"Type: erc presets copy {name} {dest.with_suffix('')}",
+        )
+    there = _is_folder(dest) or dest.exists()
     if dest.resolve().is_relative_to(source):
         raise UsageError(f"{dest} lies inside the preset {source}.", hint="Copy it to another place.")
-    if dest.exists():
+    if there:
         if not force:
             raise UsageError(f"{dest} exists already and is kept.", hint="Replace it with --force.")
         if not (dest / FILE).is_file():
             raise UsageError(
                 f"{dest} is not a preset, so --force does not replace it.", hint="Name another DEST."
             )
-    files.copy_folder(source, dest, replace=force)
+    try:
+        files.copy_folder(source, dest, replace=force)
+    except UsageError:
+        raise
+    except ErcError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        said = getattr(cause, "strerror", None) or "its files cannot be copied there"
+        raise UsageError(f"{dest} cannot be written: {said}.", hint="Name another DEST.") from error
+    for own in _ITS_OWN:
+        (dest / own).unlink(missing_ok=True)
     return dest
+
+
+def _is_folder(dest: Path) -> bool:
+    """Whether DEST is a folder; UsageError where nothing can be at all."""
+    try:
+        return stat.S_ISDIR(dest.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:  # a name too long, a file amid the path, a null character
+        said = getattr(error, "strerror", None) or error
+        raise UsageError(f"{dest} cannot be written: {said}.", hint="Name another DEST.") from error
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a text file in UTF-8.", hint="See: erc presets list") from error
+    except OSError as error:
         raise ErcError(f"{path} cannot be read: {error}", hint=f"Type: erc presets check '{path}'") from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from erc_cli import completion
 from erc_cli.click_parts import Command
 
 
@@ -16,14 +17,22 @@ from erc_cli.click_parts import Command
         "erc train my.yaml --data meld:data/MELD -o runs/text --set train.text.epochs=2",
     ),
 )
-@click.argument("preset")
+@click.argument("preset", shell_complete=completion.presets)
 @click.option("--data", multiple=True, required=True, metavar="NAME:PATH", help="A data set and where it is.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--drop", multiple=True, metavar="M", help="Leave a modality out.")
-@click.option("--set", "settings", multiple=True, metavar="K=V", help="Change an option of the preset.")
-@click.option("--seed", default=0, show_default=True, help="Where all randomness starts.")
 @click.option(
-    "--threads", default=1, show_default=True, help="CPU threads; results may differ between numbers."
+    "--drop", multiple=True, metavar="M", shell_complete=completion.modalities, help="Leave a modality out."
+)
+@click.option("--set", "settings", multiple=True, metavar="K=V", help="Change an option of the preset.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Where all randomness starts."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="CPU threads; each number has its own results.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
@@ -51,6 +60,7 @@ def command(
     recipe = without(recipe, drop, registry)
 
     import torch
+    from rich.text import Text
 
     from erc_cli.dataset import open_datasets
     from erc_cli.training import Run, train
@@ -59,5 +69,6 @@ def command(
     torch.set_num_threads(threads)
     with console.progress(quiet=quiet) as report:
         folder = train(Run(recipe, registry, datasets, output, seed, report))
-    console.err(quiet=quiet).print(f"Trained. Figures on dev: {folder / 'training.json'}")
-    console.err(quiet=quiet).print(f"Next: erc evaluate {folder} --data {data[0]} --split test")
+    err = console.err(quiet=quiet)
+    err.print(Text(f"Trained. Figures on dev: {folder / 'training.json'}"), soft_wrap=True)
+    err.print(Text(f"Next: erc evaluate {folder} --data {data[0]} --split test"), soft_wrap=True)

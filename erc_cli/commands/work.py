@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from rich.text import Text
+
+from erc_cli import console, view
 from erc_cli.device import find_device
+from erc_cli.errors import UsageError
 from erc_cli.pipeline import Model, load_model
-from erc_cli.prediction import Heard, Recording, answer, hear, open_recording
+from erc_cli.prediction import (
+    Heard,
+    Recording,
+    answer,
+    check_judged,
+    find_transcript,
+    hear,
+    open_recording,
+)
 from erc_cli.preset import Preset, find_preset, override
 from erc_cli.preset import drop as without
 from erc_cli.preset import keep as only
@@ -27,6 +42,48 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """The files to work on; `note` says where they come from if they were not named."""
+
+    media: Path | None
+    transcript: Path
+    note: str = ""
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them: no output may be one of these."""
+        return [self.transcript] if self.media is None else [self.media, self.transcript]
+
+
+def find_inputs(media: Path | None, transcript: Path | None, registry: Registry, hint: str) -> Inputs:
+    """What was named; without a transcript, the one beside the medium.
+
+    Raises:
+        UsageError: nothing was named (`hint` says what to type), a name is no local file's, or
+            there is no transcript.
+    """
+    for path in filter(None, (media, transcript)):
+        _refuse_elsewhere(path)
+    if transcript is not None:
+        return Inputs(media, transcript)
+    if media is None:
+        raise UsageError("Nothing to work on.", hint=hint)
+    found = find_transcript(media, registry)
+    return Inputs(media, found, f"Transcript: {found.name} (found beside the medium)")
+
+
+def _refuse_elsewhere(path: Path) -> None:
+    if str(path) == "-":
+        raise UsageError("Standard input is not read.", hint="Save it to a file, and name that.")
+    address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))  # one letter is a Windows drive
+    if address and not path.exists():
+        shown = str(path).replace(":/", "://", 1)  # Path takes two slashes for one
+        raise UsageError(
+            f"{shown} is no file: erc reads local files only.", hint="Download it first, and name the file."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """A model and a recording, ready to be answered."""
 
@@ -34,7 +91,7 @@ class Work:
     preset: Preset
     model: Model
     recording: Recording
-    device: str
+    about: Mapping[str, Any]
 
     def hear(self, report: Report) -> Heard:
         """Features of the recording."""
@@ -42,23 +99,20 @@ class Work:
 
     def answer(self, report: Report) -> Result:
         """Features and predictions in one go."""
-        return self.answer_from(self.hear(report))
+        result = self.answer_from(self.hear(report))
+        check_judged(result)
+        return result
 
     def answer_from(self, heard: Heard, dropped: frozenset[Modality] = frozenset()) -> Result:
         """Predictions from features; those of `dropped` modalities are left out."""
         model = replace(self.model, dropped=self.model.dropped | dropped)
         kept = {m: f for m, f in heard.features.items() if m not in dropped}
         part = Heard(kept, heard.warnings)
-        return answer(model, self.recording, part, self.preset, self.registry, self.device)
+        return answer(model, self.recording, part, self.preset, self.registry, self.about)
 
 
 def load(
-    registry: Registry,
-    wanted: Wanted,
-    media: Path | None,
-    transcript: Path | None,
-    transcript_format: str | None,
-    report: Report,
+    registry: Registry, wanted: Wanted, inputs: Inputs, transcript_format: str | None, report: Report
 ) -> Work:
     """Check everything that is quick to check first, then load what is slow."""
     preset = override(find_preset(wanted.preset, registry), wanted.settings, registry)
@@ -66,10 +120,27 @@ def load(
     reduced = without(reduced, wanted.drop, registry)
     for use in reduced.extractors.values():
         registry.require(registry.extractor(use.name))
-    recording = open_recording(media, transcript, registry, format=transcript_format)
+    recording = open_recording(inputs.media, inputs.transcript, registry, format=transcript_format)
     report(Progress("model", 0, 1, reduced.name))
     device = find_device(wanted.device)
     dropped = frozenset(preset.extractors) - frozenset(reduced.extractors)
     model = load_model(reduced, registry, device=device, dropped=dropped)
     report(Progress("model", 1, 1, ""))
-    return Work(registry, reduced, model, recording, device)
+    settings = {"settings": list(wanted.settings)} if wanted.settings else {}
+    return Work(registry, reduced, model, recording, {**settings, "device": device})
+
+
+def say(text: str, *, quiet: bool) -> None:
+    """One line on stderr, as long as it is; nothing if it is empty."""
+    if text:
+        console.err(quiet=quiet).print(Text(text), soft_wrap=True)
+
+
+def talk(result: Result, *, quiet: bool) -> None:
+    """Warnings and the notice on stderr."""
+    err = console.err(quiet=quiet)
+    for notice in result.warnings:
+        err.print(view.notice_text(notice), soft_wrap=True)
+    law = "; biometric use is restricted by law in places: see README"
+    what = "Emotion as expressed, not felt"
+    err.print(Text(what + (law if result.meta.get("biometric") else ""), style="dim"), soft_wrap=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from erc_cli.hookspecs import hookimpl
+from erc_cli.options import Between
 from erc_cli.types import Extractor, ExtractorSpec, Modality
 
 
 def build(
-    *, max_seconds: float = 30.0, silence_db: float = -60.0, log: bool = False, context: bool = False
+    *,
+    max_seconds: Annotated[float, Between(0.0, exclusive=True)] = 30.0,
+    silence_db: float = -60.0,
+    log: bool = False,
+    context: bool = False,
 ) -> Extractor:
     """Prosody of the first `max_seconds` of every utterance.
 

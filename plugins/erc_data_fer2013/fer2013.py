@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,17 +40,16 @@ class Fer2013:
 
     def read(self, split: str) -> Split:
         """One split, blank pictures left out."""
-        try:
-            archive = np.load(self.path, allow_pickle=False)
-        except (ValueError, zipfile.BadZipFile, EOFError) as error:
-            raise ErcError(f"{self.path}: not a readable npz file ({error}).", hint="Get it anew.") from None
         part = PARTS[split]
-        with archive:
-            missing = {f"{part}_images", f"{part}_labels", "label_names"} - set(archive.files)
-            if missing:
-                raise ErcError(f"{self.path}: without {', '.join(sorted(missing))}.", hint="Get it anew.")
-            pictures, targets = archive[f"{part}_images"], archive[f"{part}_labels"]
-            order = _order(archive["label_names"].tolist())
+        wanted = (f"{part}_images", f"{part}_labels", "label_names")
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                pictures, targets, names = (archive[name] for name in wanted)
+        except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise ErcError(
+                f"{self.path}: no readable {', '.join(wanted)} ({error}).", hint="Get the file anew."
+            ) from None
+        order = _order([str(name) for name in names], self.path)
         blank = np.ptp(pictures.reshape(len(pictures), -1), axis=1) == 0
         digest = hashlib.sha256(pictures.tobytes() + targets.tobytes())
         notes = (Notice("blank_pictures", f"{int(blank.sum())} blank pictures left out"),)
@@ -63,6 +63,10 @@ class Fer2013:
         )
 
 
-def _order(names: list[str]) -> IntArray:
+def _order(names: list[str], path: Path) -> IntArray:
     """The index in `LABELS` of each of the file's own labels."""
-    return np.array([LABELS.index(SAME.get(name, name)) for name in names], dtype=np.int64)
+    known = [SAME.get(name, name) for name in names]
+    unknown = [name for name in known if name not in LABELS]
+    if unknown:
+        raise ErcError(f"{path}: unknown labels {', '.join(unknown)}.", hint=f"Known: {', '.join(LABELS)}")
+    return np.array([LABELS.index(name) for name in known], dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,11 +62,13 @@ class Meld:
             prosody = _prosody(prosody_table)
         dialogues: dict[int, list[Mapping[str, str]]] = defaultdict(list)
         for row in rows:
-            dialogues[int(row["Dialogue_ID"])].append(row)
+            dialogues[int(_number(row, "Dialogue_ID", table))].append(row)
         conversations, targets, ready = [], [], []
         for number, turns in sorted(dialogues.items()):
-            turns.sort(key=lambda row: int(row["Utterance_ID"]))
-            conversations.append(Conversation(tuple(map(_utterance, turns)), id=f"dia{number}"))
+            turns.sort(key=lambda row: _number(row, "Utterance_ID", table))
+            conversations.append(
+                Conversation(tuple(_utterance(row, table) for row in turns), id=f"dia{number}")
+            )
             targets.append(tuple(_target(row, table) for row in turns))
             keys = [f"dia{number}_utt{row['Utterance_ID']}" for row in turns]
             ready.append(tuple(prosody.get(key, Encoded(None, Status.UNREADABLE)) for key in keys))
@@ -83,12 +86,32 @@ class Meld:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ErcError(f"{path}: no column {', '.join(missing)}.", hint="Is the file whole? Get it anew.")
-        return list(reader)
+    """Rows of a table with these columns, none of them cut short."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ErcError(f"{path}: {error}.", hint="Get the file anew.") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ErcError(f"{path}: no column {', '.join(missing)}.", hint="Is the file whole? Get it anew.")
+    rows = list(reader)
+    for number, row in enumerate(rows, start=1):
+        if any(row[name] is None or (name.endswith("_ID") and not row[name]) for name in columns):
+            raise ErcError(f"{path}: row {number} is cut short.", hint="Is the file whole? Get it anew.")
+    return rows
+
+
+def _number(row: Mapping[str, str], name: str, table: Path) -> float:
+    """A number or a time of day in a cell; an empty cell is undefined."""
+    try:
+        parts = [float(part or "nan") for part in row[name].replace(",", ".").split(":")]
+    except ValueError:
+        raise ErcError(f"{table}: {name} is {row[name]!r}.", hint="Is the file whole? Get it anew.") from None
+    seconds = 0.0
+    for part in parts:
+        seconds = 60 * seconds + part
+    return seconds
 
 
 def _target(row: Mapping[str, str], table: Path) -> int:
@@ -101,18 +124,14 @@ def _target(row: Mapping[str, str], table: Path) -> int:
     return LABELS.index(row["Emotion"])
 
 
-def _seconds(clock: str) -> float:
-    hours, minutes, seconds = clock.replace(",", ".").split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-
-
-def _utterance(row: Mapping[str, str]) -> Utterance:
-    return Utterance(_seconds(row["StartTime"]), _seconds(row["EndTime"]), row["Utterance"], row["Speaker"])
+def _utterance(row: Mapping[str, str], table: Path) -> Utterance:
+    start, end = _number(row, "StartTime", table), _number(row, "EndTime", table)
+    return Utterance(start, end, row["Utterance"], row["Speaker"])
 
 
 def _prosody(path: Path) -> dict[str, Encoded]:
     found = {}
     for row in _rows(path, ("filename", *PROSODY)):
-        values = np.array([float(row[name] or "nan") for name in PROSODY], dtype=np.float32)
+        values = np.array([_number(row, name, path) for name in PROSODY], dtype=np.float32)
         found[row["filename"].removesuffix(".wav")] = Encoded(values)
     return found

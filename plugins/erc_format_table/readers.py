@@ -100,7 +100,8 @@ def _no_columns(text: str, path: Path) -> UsageError:
     names = head.names if head is not None else ()
     missing = [name for name in _NEEDED if head is None or name not in head.columns]
     shown = ", ".join(names)[:120]
-    message = f"{path} has no column {' and no column '.join(missing)}; its first row is: {shown}."
+    columns = "column" if len(missing) == 1 else "columns"
+    message = f"{path} has no {columns} {', '.join(missing)}; its first row is: {shown}."
     hint = "Name the columns in the first row: start,end,text,speaker (MELD's names are known, too)."
     return UsageError(message, hint=hint)
 

@@ -2,7 +2,7 @@
 
     log p(y) = log π(y) + Σ_m w_m · (log p_m(y) - log π_m(y)) + constant
 
-p_m is modality m's calibrated opinion, π_m the prior of the data that its head was trained on,
+p_m is modality m's opinion at its temperature, π_m the prior of the data that its head was trained on,
 π the prior of the conversations. A missing modality is left out of the sum; with none left the
 answer is π. Everything here is numpy: heads are a few small matrices.
 """
@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from erc_cli.errors import ErcError
 from erc_cli.types import Conversation, Features, Modality
-from erc_cli.weights import read_weights
+from erc_cli.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray
@@ -65,7 +64,7 @@ class PoolHead:
         return (total / len(self.members)).astype(np.float32)
 
     def log_opinion(self, values: FloatArray) -> FloatArray:
-        """Calibrated log probabilities [n, classes]."""
+        """Log probabilities [n, classes] at the head's temperature."""
         return log_softmax(self.logits(values) / self.temperature)
 
 
@@ -81,15 +80,24 @@ class LatePool:
         n = len(conversation.utterances)
         total = np.repeat(np.log(self.prior)[None], n, axis=0)
         for modality, rows in features.items():
-            head = self._head(modality)
-            here = rows.present
-            gain = head.log_opinion(rows.values[here]) - np.log(head.prior)
-            total[here] += head.weight * gain
+            total = total + self._head(modality).weight * self.gain(modality, rows)
         return np.exp(log_softmax(total))
 
+    def gain(self, modality: Modality, features: Features) -> FloatArray:
+        """log p_m - log π_m [n, classes]: what the modality adds to the prior; 0 where it is absent."""
+        head, here = self._head(modality), features.present
+        _check_width(modality, head, features)
+        gain: FloatArray = np.zeros((len(here), len(self.prior)), dtype=np.float32)
+        gain[here] = head.log_opinion(features.values[here]) - np.log(head.prior)
+        return gain
+
     def alone(self, conversation: Conversation, modality: Modality, features: Features) -> FloatArray:
-        """The modality's own calibrated opinion [n, classes]; absent rows get its prior."""
+        """The modality's own opinion p_m [n, classes]; absent rows get its prior π_m.
+
+        It is relative to π_m: a head fitted with class weights speaks of a flatter world than π's.
+        """
         head = self._head(modality)
+        _check_width(modality, head, features)
         result = np.repeat(head.prior[None], len(conversation.utterances), axis=0)
         here = features.present
         result[here] = np.exp(head.log_opinion(features.values[here]))
@@ -118,7 +126,7 @@ class LatePool:
                         weight, np.float32
                     )
                     tensors[f"{modality}.member{i}.layer{j}.bias"] = np.ascontiguousarray(bias, np.float32)
-        save_file(tensors, path, metadata={"schema": SCHEMA})
+        write_weights(path, tensors, SCHEMA)
 
     @classmethod
     def load(cls, path: Path) -> LatePool:
@@ -130,6 +138,15 @@ class LatePool:
         tensors = read_weights(path, SCHEMA).tensors
         names = sorted({name.split(".")[0] for name in tensors if "." in name})
         return cls({Modality(name): _head(tensors, name) for name in names}, tensors["prior"])
+
+
+def _check_width(modality: Modality, head: PoolHead, features: Features) -> None:
+    learnt, given = len(head.mean), features.values.shape[1]
+    if learnt != given:
+        raise ErcError(
+            f"The fusion late learnt {learnt} features of {modality}, and was given {given}.",
+            hint=f"Take back the --set {modality}.…, or train the preset so: erc train",
+        )
 
 
 def _head(tensors: Mapping[str, FloatArray], name: str) -> PoolHead:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from erc_cli.errors import ErcError
+from erc_cli.errors import ErcError, UsageError
 from erc_cli.fitting import seed_everything
-from erc_cli.metrics import expected_calibration_error, log_loss, weighted_f1
+from erc_cli.metrics import class_prior, expected_calibration_error, log_loss, weighted_f1
 from erc_cli.types import Conversation, FusionJob, Head, Labelled, Modality, Progress, Trained, Utterance
 from erc_fusion_late.pool import LatePool, PoolHead, log_softmax
 
@@ -41,25 +41,23 @@ class HeadSettings:
 def train_pool(job: FusionJob, settings: HeadSettings, unpaired_weight: float) -> Trained:
     """Heads, then temperatures, then weights; writes `fusion.safetensors`."""
     heads: dict[Modality, PoolHead] = {}
-    homes = {m: name for name in job.data for m in job.data[name]["train"].features}
-    if not homes:
-        raise ErcError("train.fusion: no features of any modality.", hint="Train the branches first.")
+    homes = _homes(job)
     for done, (modality, home) in enumerate(homes.items()):
         job.report(Progress("fusion", done, len(homes) + 1, f"head of {modality}"))
         train, dev = job.data[home]["train"], job.data[home]["dev"]
         own = job.heads.get(modality)
         head = _take_over(own) if own else _fit_head(train, modality, len(job.labels), settings, job.seed)
-        natural = _prior(train.targets, len(job.labels))
+        natural = class_prior(train.targets, len(job.labels))
         heads[modality] = _calibrate(head, dev, modality, natural)
     pairs = [name for name in job.data if len(job.data[name]["dev"].features) > 1]
     joined = {m for name in pairs for m in job.data[name]["dev"].features}
     heads = {m: h if m in joined else replace(h, weight=unpaired_weight) for m, h in heads.items()}
     first = pairs[0] if pairs else next(iter(job.data))
-    prior = _prior(job.data[first]["train"].targets, len(job.labels))
+    prior = class_prior(job.data[first]["train"].targets, len(job.labels))
     pool = LatePool(heads, prior)
     job.report(Progress("fusion", len(homes), len(homes) + 1, "weights"))
-    for name in pairs:
-        pool = _choose_weights(pool, job.data[name]["dev"])
+    if pairs:
+        pool = _choose_weights(pool, job.data[first]["dev"])
     pool.save(job.folder / "fusion.safetensors")
     figures = {name: _figures(pool, job.data[name]["dev"]) for name in job.data}
     parts = {
@@ -70,9 +68,29 @@ def train_pool(job: FusionJob, settings: HeadSettings, unpaired_weight: float) -
     return Trained({"weights": "fusion.safetensors"}, {"dev": figures, "heads": parts})
 
 
-def _prior(targets: IntArray, classes: int) -> FloatArray:
-    counts = np.bincount(targets, minlength=classes) + 1.0
-    return np.asarray(counts / counts.sum(), dtype=np.float32)
+def _homes(job: FusionJob) -> dict[Modality, str]:
+    """The data set that each modality's head is fitted and calibrated on.
+
+    Raises:
+        UsageError: a modality has none, or two data sets pair modalities: whose weights should hold?
+    """
+    homes: dict[Modality, str] = {}
+    for name, splits in job.data.items():
+        for modality in splits["train"].features:
+            homes.setdefault(modality, name)
+    for modality in job.heads:
+        if modality not in homes:
+            raise UsageError(
+                f"train.fusion: no data set has features for {modality}.",
+                hint=f"Give one with --data, or leave the branch out: --drop {modality}",
+            )
+    pairs = [name for name in job.data if len(job.data[name]["dev"].features) > 1]
+    if len(pairs) > 1:
+        raise UsageError(
+            f"train.fusion: {' and '.join(pairs)} both pair modalities; the weights are chosen on one.",
+            hint=f"Type: --set train.fusion.data=[{pairs[0]}]",
+        )
+    return homes
 
 
 def _take_over(head: Head) -> PoolHead:
@@ -99,7 +117,7 @@ def _fit_head(
     mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-6
     x = torch.from_numpy(np.clip((values - mean) / scale, -4, 4))
     y = torch.from_numpy(targets)
-    prior = _prior(targets, classes)
+    prior = class_prior(targets, classes)
     weights = torch.from_numpy(prior**-settings.balance)
     members = tuple(_fit_member(x, y, weights, settings, seed * 100 + i) for i in range(settings.ensemble))
     # Class weights act like another prior: that is what the head's answers are relative to.
@@ -146,6 +164,8 @@ def _calibrate(head: PoolHead, dev: Labelled, modality: Modality, natural: Float
     values, targets = _rows(dev, modality)
     logits, gain = head.logits(values), np.log(natural) - np.log(head.prior)
     losses = [log_loss(np.exp(log_softmax(log_softmax(logits / t) + gain)), targets) for t in TEMPERATURES]
+    if not np.isfinite(losses).all():
+        raise ErcError(f"train.fusion: the head of {modality} gives no finite probabilities on dev.")
     return replace(head, temperature=float(TEMPERATURES[int(np.argmin(losses))]))
 
 
@@ -157,17 +177,17 @@ def _conversation(n: int) -> Conversation:
 def _choose_weights(pool: LatePool, dev: Labelled) -> LatePool:
     """The weights of the paired modalities with the least log loss on dev, from a grid."""
     names = list(dev.features)
-    conversation = _conversation(len(dev.targets))
-    best, chosen = float("inf"), pool
+    gains = [pool.gain(name, dev.features[name]) for name in names]
+    prior = np.log(pool.prior)
+    best, chosen = float("inf"), (1.0,) * len(names)
     for weights in itertools.product(WEIGHTS, repeat=len(names)):
-        heads = dict(pool.heads)
-        for name, weight in zip(names, weights, strict=True):
-            heads[name] = replace(heads[name], weight=float(weight))
-        trial = LatePool(heads, pool.prior)
-        loss = log_loss(trial.predict(conversation, dev.features), dev.targets)
+        total = np.sum([w * gain for w, gain in zip(weights, gains, strict=True)], axis=0) + prior
+        loss = log_loss(np.exp(log_softmax(total.astype(np.float32))), dev.targets)
         if loss < best - 1e-6:
-            best, chosen = loss, trial
-    return chosen
+            best, chosen = loss, weights
+    found = dict(zip(names, chosen, strict=True))
+    heads = {m: replace(h, weight=float(found.get(m, h.weight))) for m, h in pool.heads.items()}
+    return LatePool(heads, pool.prior)
 
 
 def _figures(pool: LatePool, dev: Labelled) -> Mapping[str, Mapping[str, float]]:

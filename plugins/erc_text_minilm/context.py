@@ -3,7 +3,7 @@
     [CLS] NAME: past [SEP] NAME: the utterance [SEP] NAME: next [SEP]
 
 The utterance itself has token type 1, everything around it type 0, and the encoder's output is
-averaged over the utterance's own tokens.
+averaged over the utterance's own tokens and the separator that closes it.
 """
 
 from __future__ import annotations

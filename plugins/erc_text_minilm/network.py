@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from erc_cli.torchaudio_guard import prepare
 from erc_cli.types import Head
-from erc_cli.weights import read_weights
+from erc_cli.weights import read_weights, write_weights
 from erc_text_minilm.context import Sample
+
+if TYPE_CHECKING:
+    from erc_cli.types import FloatArray
 
 SCHEMA = "erc.minilm/1"
 KEYS = (
@@ -55,7 +57,7 @@ class ContextEncoder(nn.Module):
         return int(self.config["hidden_size"])
 
     def features(self, ids: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """The last layer's mean over the tokens of type 1, [b, d]."""
+        """The last layer's mean over the tokens of type 1 (the utterance and its separator), [b, d]."""
         states = self.encoder(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
         own = types.unsqueeze(-1).to(states.dtype)
         mean: Tensor = (states * own).sum(1) / own.sum(1)
@@ -79,11 +81,11 @@ def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
     return ids, types, mask
 
 
-def save(model: ContextEncoder, prior: Tensor, path: Path) -> None:
+def save(model: ContextEncoder, prior: FloatArray, path: Path) -> None:
     """Weights as float16 with the network's shape beside them."""
-    tensors = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    tensors["head.prior"] = prior.float()
-    save_file(tensors, path, metadata={"schema": SCHEMA, "config": json.dumps(model.config)})
+    tensors = {name: value.half().numpy() for name, value in model.state_dict().items()}
+    tensors["head.prior"] = prior
+    write_weights(path, tensors, SCHEMA, {"config": json.dumps(model.config)})
 
 
 def load(path: Path) -> tuple[ContextEncoder, Head]:

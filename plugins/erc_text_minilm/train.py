@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from erc_cli.errors import UsageError
+from erc_cli.files import atomic_write
 from erc_cli.fitting import Plan, bucketed, fit, seed_everything
-from erc_cli.metrics import confusion, scores
+from erc_cli.metrics import class_prior, confusion, scores
 from erc_cli.types import Split, Trained, TrainJob
 from erc_text_minilm.context import Sample, Window, sequences
 from erc_text_minilm.network import ContextEncoder, collate, save
@@ -71,6 +73,11 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     tokenizer.no_padding()
     train = examples([job.read(name, "train") for name in job.data], tokenizer, window)
     dev = examples([job.read(name, "dev") for name in job.data], tokenizer, window)
+    if not train.samples or not dev.samples:
+        raise UsageError(
+            f"train.text: no labelled utterances in {', '.join(job.data)}.",
+            hint="Name a data set of conversations, e.g. --set train.text.data=[meld]",
+        )
     seed_everything(job.seed)
     model = ContextEncoder(json.loads((source / "config.json").read_text()), classes=len(job.labels))
     _load_pretrained(model, source / "model.safetensors")
@@ -84,8 +91,7 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     figures = {name: _score(model, weights, dev) for name, weights in candidates.items()}
     best = max(figures, key=lambda name: figures[name]["weighted_f1"])
     model.load_state_dict(candidates[best])
-    prior = torch.bincount(torch.from_numpy(train.targets), minlength=len(job.labels)).float()
-    save(model, prior / prior.sum(), job.folder / "text.safetensors")
+    save(model, class_prior(train.targets, len(job.labels)), job.folder / "text.safetensors")
     tokenizer.save(str(job.folder / "tokenizer.json"))
     for member in range(settings.members):
         _member_path(job, member).unlink(missing_ok=True)
@@ -128,7 +134,7 @@ def _member(
             optimizer=_optimizer(model, settings),
             batches=batches,
             loss=loss,
-            score=lambda m: evaluate(m, dev),
+            score=lambda _: evaluate(model, dev),
             epochs=settings.epochs,
             steps=-(-len(train.samples) // settings.batch),
             folder=job.folder,
@@ -139,9 +145,8 @@ def _member(
         )
     )
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    draft = path.with_suffix(".tmp")
-    save_file(weights, draft)
-    draft.replace(path)
+    with atomic_write(path, force=True) as draft:
+        draft.write_bytes(save_tensors(weights))
     return weights
 
 
@@ -214,7 +219,7 @@ def examples(splits: list[Split], tokenizer: Tokenizer, window: Window) -> Examp
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, data: Examples, batch: int = 64) -> Mapping[str, float]:
+def evaluate(model: ContextEncoder, data: Examples, batch: int = 64) -> Mapping[str, float]:
     """Accuracy, weighted and macro F1 in percent."""
     model.eval()
     predicted = np.zeros_like(data.targets)
@@ -223,8 +228,7 @@ def evaluate(model: nn.Module, data: Examples, batch: int = 64) -> Mapping[str, 
         chosen = order[begin : begin + batch]
         logits = model(*collate([data.samples[i] for i in chosen]))
         predicted[chosen] = logits.argmax(1).numpy()
-    classes = int(data.targets.max()) + 1
-    matrix = confusion(data.targets, predicted, max(classes, int(predicted.max()) + 1))
+    matrix = confusion(data.targets, predicted, model.head.out_features)
     return {name: round(value, 3) for name, value in scores(matrix).items()}
 
 

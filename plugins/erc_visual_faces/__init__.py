@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 from erc_cli.hookspecs import hookimpl
+from erc_cli.options import Between
 from erc_cli.types import ExtractorSpec, Modality, PictureExtractor, Trained, TrainJob
 
 
 def build(
     *,
     weights: Path,
-    frames: int = 5,
-    detector: str = "mtcnn",
-    min_face: int = 40,
-    longest_side: int = 640,
-    pool: str = "mean",
+    frames: Annotated[int, Between(1)] = 5,
+    detector: Literal["mtcnn"] = "mtcnn",
+    min_face: Annotated[int, Between(12)] = 40,
+    longest_side: Annotated[int, Between(12)] = 640,
+    pool: Literal["mean", "max"] = "mean",
     device: str = "cpu",
 ) -> PictureExtractor:
     """`frames` pictures per utterance (the paper takes 15), scaled down to `longest_side` pixels.
@@ -25,8 +27,7 @@ def build(
     """
     from erc_visual_faces.extractor import FacesExtractor, Options
 
-    options = Options(frames, detector, min_face, longest_side, pool, device)
-    return FacesExtractor(weights, options)
+    return FacesExtractor(weights, Options(frames, detector, min_face, longest_side, pool, device))
 
 
 def train(
@@ -54,7 +55,6 @@ def erc_extractors() -> Sequence[ExtractorSpec]:
             modality=Modality.VISUAL,
             summary="MTCNN faces, weighted by their size, and an expression embedding",
             build=build,
-            needs=("torch",),
             extra="visual",
             licence="MIT (MTCNN weights)",
             train=train,

@@ -1,19 +1,22 @@
 """The expression network: a small residual network on grey 48x48 faces (after He et al. 2016).
 
-A first, compact relative of M2FNet's ResNet18 extractor: four times fewer channels in its widest
-layer, so that it fits in a package and runs on a laptop.
+A first, compact relative of M2FNet's ResNet18 extractor: 1.5 M parameters instead of 11 M, so that it
+fits in a package and runs on a laptop.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from erc_cli.types import Head
-from erc_cli.weights import read_weights
+from erc_cli.weights import read_weights, write_weights
+
+if TYPE_CHECKING:
+    from erc_cli.types import FloatArray
 
 WIDTHS = (48, 96, 192)
 DEPTHS = (1, 2, 2)
@@ -91,14 +94,12 @@ def standardise(pictures: Tensor) -> Tensor:
     return (pictures - mean) / (deviation + 8.0)
 
 
-def save_expression_net(net: ExpressionNet, prior: Tensor, path: Path) -> None:
+def save_expression_net(net: ExpressionNet, prior: FloatArray, path: Path) -> None:
     """Weights as float16 (normalisation statistics as float32)."""
     tensors = {
-        name: (value.half() if value.ndim > 1 else value).contiguous()
-        for name, value in net.state_dict().items()
+        name: (value.half() if value.ndim > 1 else value).numpy() for name, value in net.state_dict().items()
     }
-    tensors["head.prior"] = prior.float()
-    save_file(tensors, path, metadata={"schema": SCHEMA})
+    write_weights(path, {**tensors, "head.prior": prior}, SCHEMA)
 
 
 def load_expression_net(path: Path) -> tuple[ExpressionNet, Head]:

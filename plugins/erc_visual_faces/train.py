@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from erc_cli.errors import UsageError
 from erc_cli.fitting import Plan, fit, seed_everything
-from erc_cli.metrics import confusion, scores
+from erc_cli.metrics import class_prior, confusion, scores
 from erc_cli.types import Split, Trained, TrainJob
 from erc_visual_faces.network import ExpressionNet, save_expression_net
 
@@ -37,7 +37,7 @@ def train_faces(job: TrainJob, settings: Settings) -> Trained:
     """Fit on every data set of the job that has pictures; write `visual.safetensors`."""
     pictures, targets = _pictures([job.read(name, "train") for name in job.data])
     dev_pictures, dev_targets = _pictures([job.read(name, "dev") for name in job.data])
-    if not len(pictures):
+    if not len(pictures) or not len(dev_pictures):
         raise UsageError(
             "train.visual: none of the data sets has pictures of faces.",
             hint="Add one, e.g. --data fer2013:data/fer2013",
@@ -78,8 +78,7 @@ def train_faces(job: TrainJob, settings: Settings) -> Trained:
             settings=asdict(settings),
         )
     )
-    prior = torch.bincount(torch.from_numpy(targets), minlength=len(job.labels)).float()
-    save_expression_net(net, prior / prior.sum(), job.folder / "visual.safetensors")
+    save_expression_net(net, class_prior(targets, len(job.labels)), job.folder / "visual.safetensors")
     return Trained({"weights": "visual.safetensors"}, {"dev": best})
 
 
@@ -93,7 +92,7 @@ def _pictures(splits: list[Split]) -> tuple[ByteArray, IntArray]:
 
 
 def augment(pictures: Tensor, side: int) -> Tensor:
-    """Random mirror image, rotation to 12 degrees, scale, shift, contrast and brightness.
+    """Random mirror image, rotation to 12 degrees, scale, shift and contrast.
 
     uint8 [b, 48, 48] -> float [b, 1, side, side], values about 0..255. The draws come from
     torch's global generator, which the training loop seeds.
