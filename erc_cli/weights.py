@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 from erc_cli.errors import ErcError
 from erc_cli.files import atomic_write
 
+#: safetensors writes its metadata in no fixed order: one key keeps equal weights equal bytes
+KEY = "erc"
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Arrays by name, as numpy, and the file's text metadata."""
+    """Arrays by name, as numpy, and what the file says about them."""
 
     tensors: Mapping[str, Any]
     metadata: Mapping[str, str]
@@ -32,9 +36,9 @@ def read_weights(path: Path, schema: str) -> Weights:
     except (SafetensorError, OSError) as error:
         raise ErcError(f"{path}: not a safetensors file ({error}).", hint="Get the preset anew.") from None
     with stream:
-        metadata = stream.metadata() or {}
-        if metadata.get("schema") != schema:
-            found = metadata.get("schema", "unmarked")
+        metadata = json.loads((stream.metadata() or {}).get(KEY, "{}"))
+        found = metadata.get("schema", "unmarked")
+        if found != schema:
             raise ErcError(
                 f"{path}: holds {found} weights, expected {schema}.", hint="Check `weights:` in the preset."
             )
@@ -50,6 +54,7 @@ def write_weights(
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-    content = save(arrays, metadata={"schema": schema, **(metadata or {})})
+    about = json.dumps({"schema": schema, **(metadata or {})}, sort_keys=True)
+    content = save(arrays, metadata={KEY: about})
     with atomic_write(path, force=True) as draft:
         draft.write_bytes(content)

@@ -14,7 +14,7 @@ from erc_cli.types import Conversation, Encoded, Status, Utterance
 from erc_text_minilm import build
 from erc_text_minilm.context import Window, plain, sequences
 from erc_text_minilm.network import ContextEncoder, collate, save
-from erc_text_minilm.train import find_init
+from erc_text_minilm.training import find_init
 
 TALK = Conversation(
     (

@@ -43,7 +43,7 @@ class Fer2013:
         part = PARTS[split]
         wanted = (f"{part}_images", f"{part}_labels", "label_names")
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 pictures, targets, names = (archive[name] for name in wanted)
         except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise ErcError(

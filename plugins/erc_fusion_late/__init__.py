@@ -34,7 +34,7 @@ def train(
     weight cannot be chosen by data. `balance` 0..1 weights classes by their frequency to the
     power -balance while a head is fitted; `ensemble` heads are averaged.
     """
-    from erc_fusion_late.train import HeadSettings, train_pool
+    from erc_fusion_late.training import HeadSettings, train_pool
 
     settings = HeadSettings(hidden, epochs, lr, dropout, weight_decay, balance, ensemble)
     return train_pool(job, settings, unpaired_weight)

@@ -51,7 +51,7 @@ def train(
     or the name of an installed package that carries one.
     """
     from erc_text_minilm.context import Window
-    from erc_text_minilm.train import Settings, train_encoder
+    from erc_text_minilm.training import Settings, train_encoder
 
     window = Window(past=past, future=future, speakers=speakers, max_tokens=max_tokens)
     settings = Settings(init, epochs, lr, layer_decay, batch, average, members)

@@ -41,7 +41,7 @@ def train(
     average: float = 0.995,
 ) -> Trained:
     """Train the expression network on every data set of the job that has pictures of faces."""
-    from erc_visual_faces.train import Settings, train_faces
+    from erc_visual_faces.training import Settings, train_faces
 
     return train_faces(job, Settings(epochs, lr, batch, side, smoothing, average))
 
