@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up by themselves: .venv, pinned packages, erc.
-# Another Python: make demo PYTHON=/path/to/python3.12    Another place: make test VENV=/tmp/venv
+# Another Python: make demo PYTHON=/path/to/python3.12    Another place: make test VENV=../venv
 
 VENV ?= .venv
 PYTHON ?=
