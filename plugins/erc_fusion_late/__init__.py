@@ -1,4 +1,4 @@
-"""`late`: one calibrated head per modality, joined by a weighted log-opinion pool."""
+"""`late`: one head per modality at its own temperature, joined by a weighted log-opinion pool."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def erc_fusions() -> Sequence[FusionSpec]:
     return [
         FusionSpec(
             name="late",
-            summary="calibrated head per modality and a weighted log-opinion pool",
+            summary="one head per modality and a weighted log-opinion pool",
             build=build,
             train=train,
         )
