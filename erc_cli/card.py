@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from erc_cli.files import atomic_write, read_json
+from erc_cli.report_tables import mean_std, p_value
 
 FILE = "card.md"
 METRICS = "metrics.json"
 
 
-def write_card(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write the card of the preset in `folder`; `document` is its `preset.yaml`."""
-    training = _read(folder / "training.json")
+def write_card(folder: Path, document: Mapping[str, Any], *, made: Path | None = None) -> None:
+    """Write the card of the preset in `folder`; `document` is its `preset.yaml`.
+
+    `made`: where its weights and `training.json` are, if not there; for a run of several seeds, the
+    first of them.
+    """
+    home = made or folder
+    training = _read(home / "training.json")
     metrics = _read(folder / METRICS)
-    text = "\n".join(_lines(folder, document, training, metrics)).rstrip() + "\n"
+    text = "\n".join(_lines(home, document, training, metrics)).rstrip() + "\n"
     with atomic_write(folder / FILE, force=True) as path:
         path.write_text(text, encoding="utf-8")
 
@@ -61,7 +67,7 @@ def _test_figures(metrics: Mapping[str, Any]) -> Iterator[str]:
         size = ", ".join(f"{data[k]} {k}" for k in ("dialogues", "utterances", "pictures") if k in data)
         seeds = document["seeds"]
         yield f"\n## {data['name']}, {data['split']} split\n"
-        count = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        count = "one seed" if len(seeds) == 1 else f"mean ± deviation of {len(seeds)} seeds"
         yield f"{size}; {count}, chosen on {document['selected_on']}. In brackets: 95 % interval over"
         yield "dialogues (over pictures where there are no dialogues).\n"
         yield "| system | weighted F1 | accuracy | macro F1 | ECE |\n|---|---|---|---|---|"
@@ -71,13 +77,14 @@ def _test_figures(metrics: Mapping[str, Any]) -> Iterator[str]:
         for name, figure in document.get("differences", {}).items():
             low, high = figure["ci95"]
             interval = f"paired interval {low:+.2f} to {high:+.2f}"
-            yield f"\nWeighted F1, {name}: {figure['weighted_f1']:+.2f} ({interval})."
+            p = f", p {p_value(figure['p_holm'])} after Holm" if "p_holm" in figure else ""
+            yield f"\nWeighted F1, {name}: {figure['weighted_f1']:+.2f} ({interval}{p})."
         yield from _classes(document)
 
 
 def _interval(figure: Mapping[str, Any]) -> str:
     low, high = figure["ci95"]
-    return f"{figure['mean']:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{mean_std(figure)} [{low:.2f}, {high:.2f}]"
 
 
 def _classes(document: Mapping[str, Any]) -> Iterator[str]:

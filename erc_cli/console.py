@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from erc_cli.types import Progress, Report
+from erc_cli.learning import Progress, Report
 
 if TYPE_CHECKING:
     from rich.console import Console

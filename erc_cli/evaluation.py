@@ -1,104 +1,227 @@
-"""`erc evaluate`: the figures of a trained preset on one split, with intervals over dialogues."""
+"""`erc evaluate`: the figures of a trained preset on one split, over its seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from erc_cli.attribution import coalitions
-from erc_cli.dataset import features_of, take
-from erc_cli.errors import UsageError
-from erc_cli.metrics import bootstrap, confusion, report, scores
-from erc_cli.pipeline import Model
-from erc_cli.training import describe
-from erc_cli.types import Conversation, Labelled, Modality, Report, Split, Utterance
+from erc_cli.dataset import features_of, labelled, take
+from erc_cli.errors import ErcError, UsageError
+from erc_cli.files import read_json
+from erc_cli.learning import Labelled, Report, Split
+from erc_cli.pipeline import Model, priors_of
+from erc_cli.preset import FILE, Preset, find_preset
+from erc_cli.run_record import RECORD, describe
+from erc_cli.scoring import Said, comparisons, make_board, system
+from erc_cli.types import Features, Modality
 
 if TYPE_CHECKING:
-    from erc_cli.types import FloatArray, IntArray
+    from erc_cli.registry import Registry
+    from erc_cli.types import Conversation, FloatArray, IntArray
+
+SEED = re.compile(r"seed-(\d+)")
 
 
-def evaluate(model: Model, names: Mapping[Modality, str], split: Split, progress: Report) -> dict[str, Any]:
-    """One evaluation document (`erc.evaluation/1`) without its name of data and versions.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained preset, one per seed; `unfinished` names the seeds whose training has not ended."""
 
-    Systems are what `erc predict` answers from every subset of the modalities that the split has,
-    and what each modality says by itself (`… (own head)`); for pictures, only the latter.
-    `differences` are paired: both systems on the same resamples.
+    name: str
+    folder: Path
+    presets: tuple[Preset, ...]
+    unfinished: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each preset."""
+        return [seed_of(preset) for preset in self.presets]
+
+
+def find_trained(name_or_path: str, registry: Registry) -> Trained:
+    """The preset of that name or path, or those in the `seed-*` folders of a run.
 
     Raises:
-        UsageError: the split has nothing for any of the model's modalities.
+        UsageError: there is none, none of the seeds is finished, or they were trained differently.
+    """
+    folder = Path(name_or_path)
+    inside = _seed_folders(folder) if folder.is_dir() and not (folder / FILE).is_file() else []
+    if not inside:
+        preset = find_preset(name_or_path, registry)
+        return Trained(preset.name, preset.folder, (preset,))
+    done = [path for path in inside if (path / FILE).is_file()]
+    if not done:
+        raise UsageError(
+            f"{folder}: none of its {len(inside)} seeds is finished.",
+            hint="Type its erc train command again: it goes on where it was.",
+        )
+    presets = tuple(find_preset(str(path), registry) for path in done)
+    _check_same(folder, presets)
+    return Trained(folder.resolve().name, folder, presets, tuple(p.name for p in inside if p not in done))
+
+
+def _seed_folders(folder: Path) -> list[Path]:
+    found = {path: SEED.fullmatch(path.name) for path in folder.iterdir() if path.is_dir()}
+    numbers = {path: int(match[1]) for path, match in found.items() if match}
+    return sorted(numbers, key=numbers.__getitem__)
+
+
+def _check_same(folder: Path, presets: Sequence[Preset]) -> None:
+    """Seeds of one run differ in nothing but the seed."""
+    records = [p.folder / RECORD for p in presets]
+    configs = [read_json(path).get("config", {}) if path.exists() else {} for path in records]
+    facts = [
+        {**config, "seed": 0, "parts": [p.labels, sorted(p.extractors), p.fusion.name]}
+        for p, config in zip(presets, configs, strict=True)
+    ]
+    for preset, fact in zip(presets, facts, strict=True):
+        if fact != facts[0]:
+            raise UsageError(
+                f"{folder}: {preset.folder.name} was trained with other settings than"
+                f" {presets[0].folder.name}; no mean over them can be given.",
+                hint=f"Score it by itself: erc evaluate {preset.folder} --data …",
+            )
+
+
+def seed_of(preset: Preset) -> int:
+    """The seed that a preset was trained from; 0 where it is not noted."""
+    path = preset.folder / RECORD
+    return int(read_json(path)["config"]["seed"]) if path.exists() else 0
+
+
+# --- answers -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one model says of a split's labelled rows: probabilities [n, classes] by system.
+
+    `priors`: of the systems that state what their probabilities are relative to.
+    """
+
+    systems: Mapping[str, FloatArray]
+    priors: Mapping[str, FloatArray]
+    targets: IntArray
+    dialogues: IntArray
+
+
+def features_for(model: Model, names: Mapping[Modality, str], split: Split, progress: Report) -> Labelled:
+    """The split's features; `names` are the extractors' registered names.
+
+    Raises:
+        UsageError: see `check_features`.
     """
     extractors = {m: (names[m], e) for m, e in model.extractors.items()}
-    data = features_of(split, extractors, progress)
-    if data is None or not len(data.targets):
+    data = features_of(split, extractors, progress) or labelled(split, {})
+    check_features(data, split, list(extractors))
+    return data
+
+
+def check_features(data: Labelled, split: Split, wanted: Sequence[Modality]) -> None:
+    """UsageError if the split has nothing for any of the wanted modalities, or no labels."""
+    if not data.features or not data.known.any():
         raise UsageError(
-            f"The {split.name} split has nothing to score {', '.join(model.extractors)} on.",
+            f"The {split.name} split has nothing to score {', '.join(wanted)} on.",
             hint="Name another data set, or a preset with a branch that it has something for.",
         )
-    answers = _answers(model, data, paired=split.pictures is None)
-    systems = {name: _system(p, data, model.labels) for name, p in answers.items()}
-    return {
-        "data": {"split": split.name, **describe(split)},
-        "systems": systems,
-        "differences": _differences(answers, data),
-    }
 
 
-def _answers(model: Model, data: Labelled, *, paired: bool) -> dict[str, FloatArray]:
-    """Probabilities [n, classes] of every system, dialogue by dialogue."""
-    starts = np.flatnonzero(np.diff(data.dialogues)) + 1
-    dialogues = np.split(np.arange(len(data.targets)), starts)
-    talks = [Conversation((Utterance(0, 0, ""),) * len(rows)) for rows in dialogues]
-    parts = [{m: take(f, rows) for m, f in data.features.items()} for rows in dialogues]
-    answers: dict[str, FloatArray] = {}
+def fused(model: Model, data: Labelled, modalities: frozenset[Modality]) -> FloatArray:
+    """What the fusion answers from these modalities, for all rows: probabilities [n, classes].
+
+    Raises:
+        ErcError: probabilities that are none: a defect of the fusion, or of its weights.
+    """
+    chosen = [m for m in Modality if m in modalities]
+    said = [model.fusion.predict(talk, {m: part[m] for m in chosen}) for talk, part in _dialogues(data)]
+    return _checked("+".join(chosen), said)
+
+
+def _checked(name: str, said: Sequence[FloatArray]) -> FloatArray:
+    probabilities = np.concatenate(said)
+    if not np.isfinite(probabilities).all() or (abs(probabilities.sum(axis=1) - 1) > 1e-3).any():
+        raise ErcError(
+            f"{name}: the fusion's answers are no probabilities.", hint="Train the preset anew: erc train"
+        )
+    return probabilities
+
+
+def answers_of(model: Model, data: Labelled, *, paired: bool) -> Answers:
+    """Answers dialogue by dialogue.
+
+    Systems are what `erc predict` answers from every subset of the modalities (only if `paired`:
+    face pictures by themselves are not fused), and what each modality says by itself,
+    `… (own head)`.
+
+    Raises:
+        ErcError: probabilities that are none: a defect of the fusion, or of its weights.
+    """
+    parts = list(_dialogues(data))
+    priors = priors_of(model)
+    systems: dict[str, FloatArray] = {}
     for coalition in coalitions(frozenset(data.features)) if paired else ():
-        chosen = [m for m in Modality if m in coalition]
-        if chosen and model.requires <= coalition:
-            said = [
-                model.fusion.predict(talk, {m: part[m] for m in chosen})
-                for talk, part in zip(talks, parts, strict=True)
-            ]
-            answers["+".join(chosen)] = np.concatenate(said)
+        if coalition and model.requires <= coalition:
+            systems["+".join(m for m in Modality if m in coalition)] = fused(model, data, coalition)
+    stated: dict[str, FloatArray] = {}
     for modality in data.features:
-        said = [
-            model.fusion.alone(talk, modality, part[modality])
-            for talk, part in zip(talks, parts, strict=True)
-        ]
-        answers[f"{modality} (own head)"] = np.concatenate(said)
-    return answers
+        name = f"{modality} (own head)"
+        said = [model.fusion.alone(talk, modality, part[modality]) for talk, part in parts]
+        systems[name] = _checked(name, said)
+        if modality in priors:
+            stated[name] = priors[modality]
+    known = data.known
+    kept = {name: p[known] for name, p in systems.items()}
+    return Answers(kept, stated, data.targets[known], data.dialogues[known])
 
 
-def _scores(predicted: IntArray, targets: IntArray, classes: int, rows: IntArray) -> dict[str, float]:
-    return scores(confusion(targets[rows], predicted[rows], classes))
+def _dialogues(data: Labelled) -> Iterator[tuple[Conversation, dict[Modality, Features]]]:
+    """Each conversation with its part of the features; empty ones have no row to answer."""
+    start = 0
+    for talk in data.conversations:
+        rows = np.arange(start, start + len(talk.utterances))
+        start += len(rows)
+        if len(rows):
+            yield talk, {m: take(f, rows) for m, f in data.features.items()}
 
 
-def _system(probabilities: FloatArray, data: Labelled, labels: tuple[str, ...]) -> dict[str, Any]:
-    result = report(probabilities, data.targets, labels)
-    figures = partial(_scores, probabilities.argmax(axis=1), data.targets, len(labels))
-    for name, (low, high) in bootstrap(figures, data.dialogues).items():
-        result[name] = {"mean": result[name], "std": None, "ci95": [round(low, 2), round(high, 2)]}
-    return result
+# --- documents -----------------------------------------------------------------------------
 
 
-def _differences(answers: Mapping[str, FloatArray], data: Labelled) -> dict[str, Any]:
-    """Weighted F1 of the fusion of all modalities less that of each modality alone."""
-    everything = "+".join(m for m in Modality if m in data.features)
-    if everything not in answers or len(data.features) < 2:
-        return {}
-    parts = [f"{m}{kind}" for m in data.features for kind in ("", " (own head)")]
-    others = [name for name in parts if name in answers]
-    predicted = {name: answers[name].argmax(axis=1) for name in (everything, *others)}
-    classes = answers[everything].shape[1]
+def document_of(
+    runs: Sequence[Answers], split: Split, labels: Sequence[str], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The figures in `erc.evaluation/1`: of one model per seed, all on the same rows.
 
-    def gains(rows: IntArray) -> dict[str, float]:
-        f1 = {n: _scores(p, data.targets, classes, rows)["weighted_f1"] for n, p in predicted.items()}
-        return {f"{everything} - {name}": f1[everything] - f1[name] for name in others}
-
-    found = gains(np.arange(len(data.targets)))
-    intervals = bootstrap(gains, data.dialogues)
-    return {
-        name: {"weighted_f1": round(gain, 2), "ci95": [round(x, 2) for x in intervals[name]]}
-        for name, gain in found.items()
+    `about` are further facts of the data. `differences`: weighted F1 of the fusion of all modalities
+    less that of each modality by itself.
+    """
+    said = {
+        name: Said(
+            tuple(run.systems[name] for run in runs),
+            tuple(run.priors[name] for run in runs if name in run.priors),
+        )
+        for name in runs[0].systems
     }
+    board = make_board(said, runs[0].targets, runs[0].dialogues, labels)
+    pairs = _pairs(list(said))
+    found = comparisons(board, pairs)
+    return {
+        "data": {**about, "split": split.name, **describe(split)},
+        "systems": {name: system(board, name) for name in said},
+        "differences": {f"{a} - {b}": one for (a, b), one in zip(pairs, found, strict=True)},
+    }
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The fusion of everything against each modality, fused alone and by its own head."""
+    heads = [name.removesuffix(" (own head)") for name in names if name.endswith(" (own head)")]
+    everything = "+".join(m for m in Modality if m in heads)
+    if len(heads) < 2 or everything not in names:
+        return []
+    parts = [f"{m}{kind}" for m in heads for kind in ("", " (own head)")]
+    return [(everything, name) for name in parts if name in names]

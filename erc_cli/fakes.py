@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from erc_cli.hookspecs import hookimpl
+from erc_cli.specs import ExtractorSpec, FusionSpec
 from erc_cli.types import (
     Clip,
     Conversation,
     Encoded,
     Extractor,
-    ExtractorSpec,
     Features,
     Fusion,
-    FusionSpec,
     Head,
     Modality,
     Status,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.files import atomic_write
-from erc_cli.types import Progress, Report
+from erc_cli.learning import Progress, Report
 
 Batch = TypeVar("Batch")
 

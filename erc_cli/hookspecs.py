@@ -9,14 +9,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from erc_cli.types import (
-    DatasetSpec,
-    ExtractorSpec,
-    FusionSpec,
-    PresetSpec,
-    ReaderSpec,
-    WriterSpec,
-)
+from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, WriterSpec
 
 PROJECT = "erc"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -37,6 +37,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "erc_cli.commands.evaluate:command",
         "Score a preset on a data set.",
     ),
+    "data": (
+        "erc_cli.commands.data:command",
+        "Check a data set before training.",
+    ),
+    "extract": (
+        "erc_cli.commands.extract:command",
+        "Compute a data set's features once, to be used again.",
+    ),
+    "features": (
+        "erc_cli.commands.features:command",
+        "Import ready features, look into feature files.",
+    ),
     "plugins": (
         "erc_cli.commands.plugins:command",
         "List plugins, show their options.",
@@ -44,6 +56,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "presets": (
         "erc_cli.commands.presets:command",
         "List, show, check and copy presets.",
+    ),
+    "cache": (
+        "erc_cli.commands.cache:command",
+        "Look at, check and clear the store of features.",
     ),
     "doctor": (
         "erc_cli.commands.doctor:command",

@@ -10,7 +10,7 @@ import reprlib
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from erc_cli.errors import nearest
 
 #: What the pipeline hands to `build` when its signature asks for it; never an option of a preset.
 GIVEN = frozenset({"device", "labels", "dims", "heads"})
+#: for `schema` and `bind` of what is supplied with nothing, such as a data set's `open`
+NOTHING: frozenset[str] = frozenset()
 
 _FALLBACK = {**vars(typing), "Path": Path, "Sequence": Sequence, "Mapping": Mapping}
 _SHORT = reprlib.Repr()
@@ -97,8 +99,11 @@ class Complaint:
     left_out: bool = False
 
 
-def schema(function: Callable[..., object]) -> Mapping[str, Option]:
-    """Options by name: keyword-only parameters, in order, without those in `GIVEN`."""
+def schema(function: Callable[..., object], supplied: Set[str] = GIVEN) -> Mapping[str, Option]:
+    """Options by name: keyword-only parameters, in order, without the `supplied` ones.
+
+    A data set's `open` is supplied with nothing: all its parameters are options.
+    """
     return {
         p.name: Option(
             p.name,
@@ -107,7 +112,7 @@ def schema(function: Callable[..., object]) -> Mapping[str, Option]:
             None if p.default is p.empty else p.default,
         )
         for p in inspect.signature(function).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.name not in GIVEN
+        if p.kind is p.KEYWORD_ONLY and p.name not in supplied
     }
 
 
@@ -117,15 +122,15 @@ def given(function: Callable[..., object]) -> frozenset[str]:
 
 
 def bind(
-    function: Callable[..., object], values: Mapping[str, Any], folder: Path
+    function: Callable[..., object], values: Mapping[str, Any], folder: Path, supplied: Set[str] = GIVEN
 ) -> tuple[dict[str, Any], list[Complaint]]:
     """Values fit for the call (files resolved against `folder`), and all that is wrong with them."""
-    known = schema(function)
+    known = schema(function, supplied)
     bound: dict[str, Any] = {}
     wrong: list[Complaint] = []
     for name, value in values.items():
         if name not in known:
-            wrong.append(Complaint(name, _unknown(name, known)))
+            wrong.append(Complaint(name, _unknown(name, known, supplied)))
             continue
         try:
             bound[name] = convert(value, known[name].type, folder)
@@ -137,8 +142,8 @@ def bind(
     return bound, wrong
 
 
-def _unknown(name: str, known: Mapping[str, Option]) -> str:
-    if name in GIVEN:
+def _unknown(name: str, known: Mapping[str, Option], supplied: Set[str]) -> str:
+    if name in supplied:
         return "is set by erc itself, not by a preset"
     return f"unknown option.{nearest(name, known) or _choices(known)}"
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from erc_cli.attribution import coalitions, shapley
 from erc_cli.errors import ErcError
+from erc_cli.learning import Progress, Report
 from erc_cli.preset import Preset, build_extractor, build_fusion
 from erc_cli.types import (
     Clip,
@@ -23,8 +24,6 @@ from erc_cli.types import (
     Notice,
     Opinion,
     Prediction,
-    Progress,
-    Report,
     Status,
     Utterance,
     Wish,
@@ -67,6 +66,15 @@ def load_model(
         requires=registry.fusion(preset.fusion.name).requires,
         dropped=dropped,
     )
+
+
+def priors_of(model: Model) -> dict[Modality, FloatArray]:
+    """Class shares [classes] that each modality's own probabilities are relative to, where stated."""
+    ask = getattr(model.fusion, "prior_of", None)
+    if ask is None:
+        return {}
+    found = {m: ask(m) for m in model.extractors}
+    return {m: prior for m, prior in found.items() if prior is not None}
 
 
 @dataclass(slots=True)

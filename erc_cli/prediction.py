@@ -12,7 +12,8 @@ from typing import Any
 
 from erc_cli import __version__
 from erc_cli.errors import UsageError
-from erc_cli.pipeline import Model, extract, fuse
+from erc_cli.learning import Report
+from erc_cli.pipeline import Model, extract, fuse, priors_of
 from erc_cli.preset import Preset
 from erc_cli.registry import Registry
 from erc_cli.result import NOTICE
@@ -24,7 +25,6 @@ from erc_cli.types import (
     Modality,
     Notice,
     Prediction,
-    Report,
     Result,
     Status,
     Transcript,
@@ -189,12 +189,18 @@ def _meta(model: Model, preset: Preset, registry: Registry, about: Mapping[str, 
     plugins = {m: f"{spec.name} {registry.owner(spec).version}".strip() for m, spec in specs.items()}
     fusion = registry.fusion(preset.fusion.name)
     dropped = [str(m) for m in Modality if m in model.dropped]
+    priors = {
+        str(m): {label: round(float(x), 4) for label, x in zip(model.labels, prior, strict=True)}
+        for m, prior in priors_of(model).items()
+        if m not in model.dropped
+    }
     return {
         "erc": __version__,
         "preset": preset.name,
         "preset_sha256": hashlib.sha256(preset.path.read_bytes()).hexdigest(),
         "plugins": {**plugins, "fusion": f"{fusion.name} {registry.owner(fusion).version}".strip()},
         **({"dropped": dropped} if dropped else {}),
+        **({"priors": priors} if priors else {}),
         **about,
         "seed": 0,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,7 +18,9 @@ from erc_cli.preset_check import check
 from erc_cli.preset_edit import drop, keep, modalities_of, override
 from erc_cli.preset_file import FILE, Preset, Problem, Use, complain, read_preset
 from erc_cli.registry import Registry, listed
-from erc_cli.types import Extractor, Fusion, PresetSpec
+from erc_cli.specs import PresetSpec
+from erc_cli.stages import split_options
+from erc_cli.types import Extractor, Fusion
 
 __all__ = [
     "FILE",
@@ -148,14 +150,12 @@ def build_fusion(use: Use, registry: Registry, **given: Any) -> Fusion:
 
 def train_options(preset: Preset, stage: str, train: Callable[..., object]) -> dict[str, Any]:
     """What to call a plugin's `train` with for `text`, `audio`, `visual` or `fusion`: files resolved,
-    numbers as annotated. `data`, the stage's data sets, is among them only if `train` asks for it.
+    numbers as annotated. What the core reads itself (see `stages`) is not among them.
 
     Raises:
         UsageError: an option does not fit.
     """
-    values = dict(preset.train.get(stage, {}))
-    if "data" not in options.schema(train):
-        values.pop("data", None)
+    _, values = split_options(stage, preset.train.get(stage, {}), train)
     bound, wrong = options.bind(train, values, preset.folder)
     _refuse(wrong, f"train.{stage}", f"erc presets check {preset.path}")
     return bound

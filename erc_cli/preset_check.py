@@ -9,14 +9,16 @@ from erc_cli import options
 from erc_cli.errors import UsageError, nearest
 from erc_cli.preset_file import Preset, Problem, Use, line_of
 from erc_cli.registry import Registry, listed, pip_command
-from erc_cli.types import ExtractorSpec, FusionSpec, Modality
+from erc_cli.specs import ExtractorSpec, FusionSpec
+from erc_cli.stages import FUSION, core_schema, split_options
+from erc_cli.types import Modality
 
 S = TypeVar("S", ExtractorSpec, FusionSpec)
 
 
 def check(preset: Preset, registry: Registry) -> list[Problem]:
     """What keeps the preset from running: unknown plugins, wrong options, missing files and extras."""
-    problems: list[Problem] = []
+    problems: list[Problem] = _check_datasets(preset, registry)
     for modality, use in preset.extractors.items():
         key = f"extractors.{modality}"
         spec = _look_up(registry.extractor, use, preset, key, problems)
@@ -77,14 +79,16 @@ def _check_train(
     values = preset.train.get(stage)
     if values is None:
         return []
-    if spec.train is None:
+    fit = spec.joint if stage == FUSION and values.get("joint") and spec.joint else spec.train
+    if fit is None:
         return [_problem(preset, f"train.{stage}", f"{spec.name!r} cannot be trained")]
-    known = options.schema(spec.train)
+    known = options.schema(fit)
     problems = []
     if "data" in values and "data" not in known:
         problems = _check_data(preset, registry, stage, values["data"])
-        values = {k: v for k, v in values.items() if k != "data"}
-    _, wrong = options.bind(spec.train, values, preset.folder)
+    core, rest = split_options(stage, values, fit)
+    _, wrong = options.bind(core_schema(stage), core, preset.folder)
+    wrong += options.bind(fit, rest, preset.folder)[1]
     kinds = {True: "file", False: "wrong"}
     return problems + [
         _problem(preset, f"train.{stage}.{c.option}", c.message, kinds[c.missing_file], spec.name)
@@ -100,6 +104,25 @@ def _check_data(preset: Preset, registry: Registry, stage: str, value: Any) -> l
     known = registry.names("dataset")
     unknown = [name for name in value if name not in known]
     return [_problem(preset, key, f"no data set {n!r}.{nearest(n, known)}") for n in unknown]
+
+
+def _check_datasets(preset: Preset, registry: Registry) -> list[Problem]:
+    """`data.NAME` holds options that the data set of that name is opened with."""
+    problems = []
+    for name, values in preset.data.items():
+        key = f"data.{name}"
+        try:
+            spec = registry.dataset(name)
+        except UsageError as error:
+            problems.append(_problem(preset, key, str(error).replace("\n", " ")))
+            continue
+        _, wrong = options.bind(spec.open, values, preset.folder, options.NOTHING)
+        for c in wrong:
+            if c.missing_file and preset.trained:
+                continue  # a trained preset predicts without its data; who opens them is told
+            kind = "file" if c.missing_file else "wrong"
+            problems.append(_problem(preset, f"{key}.{c.option}", c.message, kind, name))
+    return problems
 
 
 def _problem(preset: Preset, key: str, message: str, kind: str = "wrong", plugin: str = "") -> Problem:

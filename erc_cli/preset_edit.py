@@ -14,10 +14,11 @@ from erc_cli.errors import UsageError, nearest
 from erc_cli.preset_check import check
 from erc_cli.preset_file import STAGES, Preset, Problem, Use, complain
 from erc_cli.registry import Registry, listed
+from erc_cli.specs import ExtractorSpec, FusionSpec
 from erc_cli.types import Modality
 
 Keys = tuple[str, ...]
-_TOPS: Mapping[str, tuple[str, ...]] = {"extractors": STAGES[:-1], "fusion": (), "train": STAGES}
+_TOPS: Mapping[str, tuple[str, ...]] = {"extractors": STAGES[:-1], "fusion": (), "train": STAGES, "data": ()}
 _EXAMPLE = "For instance: --set text.past=1, or --set text.use=minilm"
 
 
@@ -25,7 +26,8 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
     """The preset with `--set` settings: `text.past=1`, `extractors.text.past=2`, `text.use=minilm`.
 
     Values are YAML. Another plugin starts from its own defaults. With a registry the outcome is
-    checked, and files are looked for in the current folder before the preset's own.
+    checked, and files are looked for in the current folder before the preset's own. Of a preset that
+    is about to be trained, `fusion.layers=3` may also be an option of the plugin's training.
 
     Raises:
         UsageError: a setting is not KEY=VALUE, names nothing, or does not fit the plugin.
@@ -33,7 +35,11 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
     typed = list(settings)
     pairs = [_parse(setting) for setting in typed]
     # A swap forgets the options of the plugin that goes, so it comes before all other settings.
-    for keys, value in sorted(pairs, key=lambda pair: pair[0][-1] != "use"):
+    for i in sorted(range(len(pairs)), key=lambda i: pairs[i][0][-1] != "use"):
+        keys, value = pairs[i]
+        if registry is not None and preset.recipe:
+            keys = _where_it_belongs(preset, keys, registry)
+        pairs[i] = keys, value
         preset = _set(preset, keys, value)
     if registry is None or not pairs:
         return preset
@@ -46,6 +52,23 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
     )
     complain(wrong)
     return preset
+
+
+def _where_it_belongs(preset: Preset, keys: Keys, registry: Registry) -> Keys:
+    """`fusion.layers` -> `train.fusion.layers`, if training has the option and the plugin has not."""
+    *place, name = keys
+    if place == ["fusion"] and preset.fusion.name in registry.names("fusion"):
+        spec: ExtractorSpec | FusionSpec = registry.fusion(preset.fusion.name)
+    elif len(place) == 2 and place[0] == "extractors" and place[1] in preset.extractors:
+        use = preset.extractors[Modality(place[1])]
+        if use.name not in registry.names("extractor"):
+            return keys
+        spec = registry.extractor(use.name)
+    else:
+        return keys
+    if spec.train is None or name in options.schema(spec.build) or name not in options.schema(spec.train):
+        return keys
+    return ("train", place[-1], name)
 
 
 def _complain_of_settings(problems: Iterable[Problem], settings: list[tuple[str, str]]) -> None:
@@ -145,7 +168,7 @@ def _parse(setting: str) -> tuple[Keys, Any]:
         raise UsageError(
             f"--set {setting}: nothing is called {keys[1]!r}.{nearest(keys[1], inner)}", hint=_EXAMPLE
         )
-    if len(keys) < (3 if inner else 2):
+    if len(keys) < (2 if keys[0] == "fusion" else 3):
         raise UsageError(f"--set {setting}: {key} is not one option.", hint=_EXAMPLE)
     try:
         return keys, yaml.safe_load(text)
@@ -158,6 +181,9 @@ def _parse(setting: str) -> tuple[Keys, Any]:
 def _set(preset: Preset, keys: Keys, value: Any) -> Preset:
     if keys[0] == "fusion":
         return replace(preset, fusion=_set_use(preset, preset.fusion, keys[1:], value))
+    if keys[0] == "data":
+        options_ = _put(preset.data.get(keys[1], {}), keys[2:], value)
+        return replace(preset, data={**preset.data, keys[1]: options_})
     if keys[0] == "train":
         stage = _put(preset.train.get(keys[1], {}), keys[2:], value)
         return replace(preset, train={**preset.train, keys[1]: stage})
@@ -196,16 +222,20 @@ def _put(values: Mapping[str, Any], keys: Keys, value: Any) -> dict[str, Any]:
 def _own_file(preset: Preset, keys: Keys, registry: Registry) -> Preset:
     """Who types a file's name means the current folder: make it absolute if the file is there."""
     build: Callable[..., object]
+    values: Mapping[str, Any]
     if keys[0] == "fusion":
         use, name = preset.fusion, keys[1]
-        build = registry.fusion(use.name).build
+        values, build = use.options, registry.fusion(use.name).build
     elif keys[0] == "extractors":
         use, name = preset.extractors[Modality(keys[1])], keys[2]
-        build = registry.extractor(use.name).build
+        values, build = use.options, registry.extractor(use.name).build
+    elif keys[0] == "data" and keys[1] in registry.names("dataset"):
+        name = keys[2]
+        values, build = preset.data[keys[1]], registry.dataset(keys[1]).open
     else:
         return preset
-    value = use.options.get(name)
-    option = options.schema(build).get(name)
+    value = values.get(name)
+    option = options.schema(build, options.NOTHING).get(name)
     if option is None or not isinstance(value, str) or not option.takes_file or not Path(value).exists():
         return preset
     return _set(preset, keys, str(Path(value).resolve()))

@@ -20,7 +20,7 @@ from erc_cli.types import Modality
 
 FILE = "preset.yaml"
 STAGES: tuple[str, ...] = (*map(str, Modality), "fusion")
-_KEYS = ("summary", "labels", "extractors", "fusion", "train", "meta")
+_KEYS = ("summary", "labels", "extractors", "fusion", "data", "train", "meta")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -38,6 +38,7 @@ class Preset:
     """A preset as written. `path` is its YAML file, `folder` the one that holds that file.
 
     `train[STAGE]` are options of that stage's `train`, and `data`, the data sets it learns from;
+    `data[NAME]` are options that the data set of that name is opened with;
     `lines` says where a key stands. `recipe`: it is about to be trained, so what training makes
     (required options and files of a plugin that has a `train`) may still be missing.
     """
@@ -52,6 +53,7 @@ class Preset:
     meta: Mapping[str, Any] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     recipe: bool = False
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -150,6 +152,7 @@ def read_preset(path: Path, name: str | None = None) -> tuple[Preset | None, lis
         train=_train(top),
         meta=dict(top.table("meta").raw),
         lines=lines,
+        data=_data(top),
     )
     return preset, problems
 
@@ -221,6 +224,11 @@ def _train(top: Table) -> dict[str, Mapping[str, Any]]:
     table = top.table("train")
     table.only(STAGES, "stage")
     return {stage: dict(table.table(stage).raw) for stage in STAGES if stage in table.raw}
+
+
+def _data(top: Table) -> dict[str, Mapping[str, Any]]:
+    table = top.table("data")
+    return {str(name): dict(table.table(name).raw) for name in table.raw}
 
 
 def line_of(key: str, lines: Mapping[str, int]) -> int | None:

@@ -16,15 +16,7 @@ import pluggy
 
 from erc_cli import hookspecs
 from erc_cli.errors import ErcError, UsageError, nearest
-from erc_cli.types import (
-    DatasetSpec,
-    ExtractorSpec,
-    FusionSpec,
-    PresetSpec,
-    ReaderSpec,
-    Spec,
-    WriterSpec,
-)
+from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, Spec, WriterSpec
 
 GROUP = hookspecs.PROJECT
 DISABLE = "ERC_DISABLE_PLUGINS"

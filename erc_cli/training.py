@@ -1,88 +1,114 @@
 """`erc train`: fit the branches, then the fusion; the run folder becomes a trained preset.
 
-Only train and dev splits are read. Finished stages are noted in `training.json`, and a run that
-was cut off goes on from there (within a stage: from its last epoch).
+Only train and dev splits are read. Each finished stage is noted in a file of its own, so that stages
+may run side by side, and a run that was cut off goes on (within a stage: from its last epoch).
 """
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from erc_cli import __version__
-from erc_cli.dataset import TRAINING_SPLITS, features_of, training_reader
+from erc_cli.crossfit import branch_features, out_of_fold, remember
+from erc_cli.dataset import TRAINING_SPLITS, branches_for, labelled, relabel, training_reader
 from erc_cli.errors import UsageError
-from erc_cli.files import atomic_write, read_json
-from erc_cli.preset import FILE, Preset, Use, build_extractor, train_options
-from erc_cli.registry import Registry
-from erc_cli.types import (
-    Dataset,
-    Extractor,
-    ExtractorSpec,
+from erc_cli.learning import (
     FusionJob,
-    FusionSpec,
+    JointBranch,
+    JointJob,
     Labelled,
-    Modality,
-    Report,
     Split,
     Trained,
     TrainJob,
 )
+from erc_cli.preset import Use, build_extractor, train_options
+from erc_cli.run_record import (
+    FEATURES,
+    Run,
+    done_stage,
+    note_stage,
+    open_record,
+    take_over,
+    trained_use,
+    write_preset,
+)
+from erc_cli.specs import ExtractorSpec, FusionSpec
+from erc_cli.stages import FUSION, stage_options
+from erc_cli.types import Extractor, Features, Modality
 
-RECORD = "training.json"
-LIBRARIES = ("torch", "numpy", "transformers", "tokenizers", "safetensors", "praat-parselmouth", "av")
 
+@dataclass(slots=True)
+class Session:
+    """A run while it is worked on: its reader, what each stage left, the extractors built so far."""
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One training run: what, on which data, where to, from which seed."""
+    run: Run
+    read: Callable[[str, str], Split]
+    extractors: dict[Modality, Extractor] = field(default_factory=dict)
 
-    preset: Preset
-    registry: Registry
-    datasets: Mapping[str, Dataset]
-    folder: Path
-    seed: int
-    report: Report
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.run.folder
 
 
 def train(run: Run) -> Path:
-    """Train every stage that is not finished; return the folder, now a trained preset.
+    """Train every wanted stage that is not finished; return the folder, a trained preset if all are.
 
     Raises:
         UsageError: the folder holds a finished run or one with other settings.
         ErcError: a data set is damaged, or a stage fails.
     """
-    _check(run)
-    read = training_reader(run.datasets, run.preset.labels)
-    record = _open_record(run, read)
-    uses: dict[Modality, Use] = {}
-    for modality, use in run.preset.extractors.items():
-        spec = run.registry.extractor(use.name)
-        run.registry.require(spec)
-        options = dict(use.options)
-        if spec.train is not None:
-            options |= _branch(run, record, modality, spec.train, read).options
-        uses[modality] = Use(use.name, options, run.folder)
-    fusion = _fusion(run, record, uses, read)
-    _write_preset(run, uses, fusion, record)
+    check(run)
+    session = Session(run, training_reader(run.datasets, run.preset.labels))
+    open_record(run, session.read)
+    if run.start is not None:
+        take_over(run, run.start)
+    joint = _joint_branches(run)
+    for modality in run.preset.extractors:
+        if str(modality) in run.stages and modality not in joint:
+            _branch(session, modality)
+    if FUSION in run.stages:
+        missing = [m for m in run.preset.extractors if m not in joint and not _finished(session, m)]
+        if missing:
+            raise UsageError(
+                f"{run.folder}: the fusion needs {', '.join(missing)} to be trained first.",
+                hint=f"Type the same command with --stage {missing[0]}, or without --stage.",
+            )
+        (_joint if joint else _fusion)(session)
+    if (
+        done_stage(run.folder, FUSION) is not None
+        or run.registry.fusion(run.preset.fusion.name).train is None
+    ):
+        write_preset(run)
     return run.folder
 
 
-def _check(run: Run) -> None:
-    """Every stage's library, options and data, before hours are spent on the first."""
+# --- what is asked -------------------------------------------------------------------------
+
+
+def check(run: Run) -> None:
+    """Every stage's library, options and data, before hours are spent on the first.
+
+    Raises:
+        UsageError: what does not fit.
+    """
     specs: dict[str, ExtractorSpec | FusionSpec] = {
         str(m): run.registry.extractor(use.name) for m, use in run.preset.extractors.items()
     }
-    specs["fusion"] = run.registry.fusion(run.preset.fusion.name)
+    unknown = run.stages - set(map(str, Modality)) - {FUSION}
+    if unknown:
+        raise UsageError(f"No stage {sorted(unknown)[0]!r}.", hint="Stages: text, audio, visual, fusion.")
+    specs[FUSION] = run.registry.fusion(run.preset.fusion.name)
+    joint = _joint_branches(run)
     for stage, spec in specs.items():
         run.registry.require(spec)
-        if spec.train is not None:
+        if stage == FUSION and joint and spec.joint is not None:
+            train_options(run.preset, stage, spec.joint)
+            continue
+        if spec.train is not None and stage in run.stages:
             train_options(run.preset, stage, spec.train)
             _data_of(run, stage)
 
@@ -93,9 +119,9 @@ def _data_of(run: Run, stage: str) -> tuple[str, ...]:
     Raises:
         UsageError: one of them was not given.
     """
-    names = tuple(run.preset.train.get(stage, {}).get("data", run.datasets))
+    names = tuple(stage_options(run.preset, stage).data or run.datasets)
     absent = [name for name in names if name not in run.datasets]
-    if absent and stage != "fusion":
+    if absent and stage != FUSION:
         raise UsageError(
             f"train.{stage} learns from {', '.join(absent)}, which is not given.",
             hint=f"Add: --data {absent[0]}:PATH",
@@ -103,160 +129,153 @@ def _data_of(run: Run, stage: str) -> tuple[str, ...]:
     return tuple(name for name in names if name in run.datasets)
 
 
-def _branch(
-    run: Run,
-    record: dict[str, Any],
-    modality: Modality,
-    train_branch: Callable[..., Trained],
-    read: Callable[[str, str], Split],
-) -> Trained:
-    settings = train_options(run.preset, str(modality), train_branch)
-    data = _data_of(run, str(modality))
-    job = TrainJob(read, data, run.preset.labels, run.folder, run.seed, run.report)
-    return _stage(run, record, str(modality), lambda: train_branch(job, **settings))
+def _joint_branches(run: Run) -> frozenset[Modality]:
+    """The branches to be fitted together with the fusion: none unless the preset asks for it.
+
+    Raises:
+        UsageError: no branch, or not this fusion, can be fitted so.
+    """
+    if not stage_options(run.preset, FUSION).joint:
+        return frozenset()
+    able = {m for m, u in run.preset.extractors.items() if run.registry.extractor(u.name).joint is not None}
+    if not able or run.registry.fusion(run.preset.fusion.name).joint is None:
+        whose = "no branch of it" if not able else f"the fusion {run.preset.fusion.name!r}"
+        raise UsageError(
+            f"{run.preset.name}: {whose} can be trained jointly.",
+            hint="Leave out --joint, or see: erc plugins show m2fnet",
+        )
+    return frozenset(able)
 
 
-def _fusion(
-    run: Run, record: dict[str, Any], uses: Mapping[Modality, Use], read: Callable[[str, str], Split]
-) -> Use:
+# --- stages --------------------------------------------------------------------------------
+
+
+def _branch(session: Session, modality: Modality) -> None:
+    run, stage = session.run, str(modality)
+    spec = run.registry.extractor(run.preset.extractors[modality].name)
+    if spec.train is None:
+        return
+    fit = partial(spec.train, **train_options(run.preset, stage, spec.train))
+    _stage(session, stage, lambda: fit(_train_job(session, stage, run.folder)))
+
+
+def _train_job(session: Session, stage: str, folder: Path) -> TrainJob:
+    run = session.run
+    data = _data_of(run, stage)
+    return TrainJob(
+        session.read, data, run.preset.labels, folder, run.seed, run.report, run.shared or run.folder
+    )
+
+
+def _fusion(session: Session) -> None:
+    run = session.run
     spec = run.registry.fusion(run.preset.fusion.name)
-    options = dict(run.preset.fusion.options)
-    fit = spec.train
-    if fit is not None:
-        settings = train_options(run.preset, "fusion", fit)
-        names = _data_of(run, "fusion")
-
-        def work() -> Trained:
-            extractors = {m: (use.name, build_extractor(use, run.registry)) for m, use in uses.items()}
-            job = FusionJob(
-                data=_features(names, extractors, read, run.report),
-                heads={m: extractor.head for m, (_, extractor) in extractors.items()},
-                labels=run.preset.labels,
-                folder=run.folder,
-                seed=run.seed,
-                report=run.report,
-            )
-            return fit(job, **settings)
-
-        options |= _stage(run, record, "fusion", work).options
-    return Use(spec.name, options, run.folder)
+    if spec.train is not None:
+        fit = partial(spec.train, **train_options(run.preset, FUSION, spec.train))
+        _stage(session, FUSION, lambda: fit(_fusion_job(session, frozenset(run.preset.extractors))))
 
 
-def _features(
-    names: tuple[str, ...],
-    extractors: Mapping[Modality, tuple[str, Extractor]],
-    read: Callable[[str, str], Split],
-    report: Report,
-) -> dict[str, dict[str, Labelled]]:
-    data: dict[str, dict[str, Labelled]] = {}
-    for name in names:
-        parts = {split: features_of(read(name, split), extractors, report) for split in TRAINING_SPLITS}
-        found = {split: part for split, part in parts.items() if part is not None}
-        if len(found) == len(TRAINING_SPLITS):
-            data[name] = found
-    return data
+def _joint(session: Session) -> None:
+    """The fusion with its branches in one; afterwards the branches write themselves."""
+    run = session.run
+    together = _joint_branches(run)
+    spec = run.registry.fusion(run.preset.fusion.name)
+    if spec.joint is None or done_stage(run.folder, FUSION) is not None:
+        return
+    branches: dict[Modality, JointBranch] = {}
+    for modality in sorted(together):
+        branch = run.registry.extractor(run.preset.extractors[modality].name)
+        if branch.joint is not None:
+            settings = train_options(run.preset, str(modality), branch.train or branch.joint)
+            branches[modality] = branch.joint(_train_job(session, str(modality), run.folder), **settings)
+    job = _fusion_job(session, frozenset(run.preset.extractors) - together)
+    settings = train_options(run.preset, FUSION, spec.joint)
+    done = spec.joint(JointJob(job, branches, partial(_strict, session)), **settings)
+    for modality, trained in branches.items():
+        options = trained.save(run.folder, _prior(session))
+        note_stage(run.folder, str(modality), Trained(options, {"trained": "jointly, see fusion"}))
+    note_stage(run.folder, FUSION, done)
 
 
-def _stage(run: Run, record: dict[str, Any], stage: str, work: Callable[[], Trained]) -> Trained:
-    """Do a stage, or take what an earlier run of it left."""
-    done = record["stages"].get(stage)
-    if done is None:
-        trained = work()
-        done = {"options": dict(trained.options), "metrics": dict(trained.metrics)}
-        record["stages"][stage] = done
-        _write_record(run.folder, record)
-    return Trained(done["options"], done["metrics"])
+def _prior(session: Session) -> Any:
+    """Share of each label in the train splits of the fusion's data sets."""
+    import numpy as np
+
+    from erc_cli.metrics import class_prior
+
+    splits = [_strict(session, name, "train") for name in _data_of(session.run, FUSION)]
+    targets = np.array([t for split in splits for row in split.targets for t in row])
+    return class_prior(targets[targets >= 0], len(session.run.preset.labels))
 
 
-def _open_record(run: Run, read: Callable[[str, str], Split]) -> dict[str, Any]:
-    """What this run is, or the record of the same run begun earlier."""
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{run.folder}: {error.strerror}.", hint="Give another folder with -o.") from None
-    if (run.folder / FILE).exists():
-        raise UsageError(
-            f"{run.folder} holds a finished preset.", hint="Give another folder with -o, or remove it."
+def _stage(session: Session, stage: str, work: Callable[[], Trained]) -> None:
+    """Do a stage unless an earlier run did."""
+    if done_stage(session.folder, stage) is None:
+        note_stage(session.folder, stage, work())
+
+
+def _finished(session: Session, modality: Modality) -> bool:
+    spec = session.run.registry.extractor(session.run.preset.extractors[modality].name)
+    return spec.train is None or done_stage(session.folder, str(modality)) is not None
+
+
+# --- features for the fusion ---------------------------------------------------------------
+
+
+def _strict(session: Session, name: str, split: str) -> Split:
+    """The split with the preset's labels, which a fusion cannot do without."""
+    return relabel(session.read(name, split), session.run.preset.labels, name)
+
+
+def _fusion_job(session: Session, modalities: frozenset[Modality]) -> FusionJob:
+    run = session.run
+    extractors = {m: _extractor(session, m) for m in modalities}
+    named = {m: (run.preset.extractors[m].name, e) for m, e in extractors.items()}
+    data: dict[str, frozenset[Modality]] = {}
+    for name in _data_of(run, FUSION):
+        both = [branches_for(session.read(name, split), named) for split in TRAINING_SPLITS]
+        if both[0] & both[1]:
+            data[name] = both[0] & both[1]
+
+    def get(name: str, split: str, wanted: Collection[Modality]) -> Labelled:
+        found = {m: _features(session, name, split, m) for m in Modality if m in wanted}
+        return labelled(_strict(session, name, split), found)
+
+    heads = {m: e.head for m, e in extractors.items()}
+    return FusionJob(data, get, heads, run.preset.labels, run.folder, run.seed, run.report)
+
+
+def _extractor(session: Session, modality: Modality) -> Extractor:
+    if modality not in session.extractors:
+        use = trained_use(session.run, modality)
+        session.extractors[modality] = build_extractor(
+            use, session.run.registry, labels=session.run.preset.labels
         )
-    config = {
-        "preset": run.preset.name,
-        "seed": run.seed,
-        "labels": list(run.preset.labels),
-        "extractors": {
-            str(m): {"use": u.name, **u.options} for m, u in sorted(run.preset.extractors.items())
-        },
-        "fusion": {"use": run.preset.fusion.name, **run.preset.fusion.options},
-        "train": {stage: dict(values) for stage, values in run.preset.train.items()},
-    }
-    fresh = {
-        "schema": "erc.training/1",
-        "config": json.loads(json.dumps(config, default=str)),
-        "data": {name: _describe(read, name) for name in run.datasets},
-        "selected_on": "dev",
-        "versions": versions(),
-        "stages": {},
-    }
-    path = run.folder / RECORD
-    if not path.exists():
-        _write_record(run.folder, fresh)
-        return fresh
-    earlier = read_json(path)
-    changed = [key for key in ("config", "data") if earlier.get(key) != fresh[key]]
-    if changed:
-        raise UsageError(
-            f"{run.folder} holds an unfinished run with another {' and '.join(changed)}.",
-            hint="Give another folder with -o, or the options of that run to go on with it.",
+    return session.extractors[modality]
+
+
+def _features(session: Session, name: str, split: str, modality: Modality) -> Features:
+    """Kept in the run folder; out of fold where the branch was fitted on these very dialogues."""
+    run, stage = session.run, str(modality)
+    use = run.preset.extractors[modality]
+    spec = run.registry.extractor(use.name)
+    found = _strict(session, name, split)
+    home = run.folder / FEATURES
+    report = run.report
+    folds = stage_options(run.preset, FUSION).folds
+    fitted = spec.train is not None and name in _data_of(run, stage) and found.pictures is None
+    if split != "train" or not fitted or folds == 0 or spec.train is None:
+        path = home / f"{name}-{split}-{stage}.safetensors"
+        return remember(
+            path, lambda: branch_features(found, modality, use.name, _extractor(session, modality), report)
         )
-    return earlier
+    fit = partial(spec.train, **train_options(run.preset, stage, spec.train))
+    home = home / f"{name}-{split}-{stage}-of-{folds}"
 
+    def features(trained: Trained, folder: Path, part: Split) -> Features:
+        fold = Use(use.name, {**use.options, **trained.options}, folder)
+        extractor = build_extractor(fold, run.registry, labels=run.preset.labels)
+        return branch_features(part, modality, use.name, extractor, report)
 
-def _describe(read: Callable[[str, str], Split], name: str) -> dict[str, Any]:
-    return {split: describe(read(name, split)) for split in TRAINING_SPLITS}
-
-
-def describe(split: Split) -> dict[str, Any]:
-    """Counts and hash of a split, as they stand in every result file."""
-    if split.pictures is not None:
-        return {"pictures": len(split.pictures), "sha256": split.sha256}
-    return {
-        "dialogues": len(split.conversations),
-        "utterances": sum(len(c.utterances) for c in split.conversations),
-        "sha256": split.sha256,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what takes part in the numbers."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"erc": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    with atomic_write(folder / RECORD, force=True) as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _write_preset(run: Run, uses: Mapping[Modality, Use], fusion: Use, record: Mapping[str, Any]) -> None:
-    """`preset.yaml` comes last: a folder that has one is a whole preset."""
-    from erc_cli.card import write_card
-
-    document = {
-        "summary": run.preset.summary,
-        "labels": list(run.preset.labels),
-        "extractors": {str(m): {"use": u.name, **u.options} for m, u in uses.items()},
-        "fusion": {"use": fusion.name, **fusion.options},
-        "train": {stage: dict(values) for stage, values in run.preset.train.items()},
-        "meta": dict(run.preset.meta),
-    }
-    write_card(run.folder, document)
-    with atomic_write(run.folder / FILE) as path:
-        path.write_text(
-            yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8"
-        )
+    home.mkdir(parents=True, exist_ok=True)
+    return out_of_fold(_train_job(session, stage, home), name, folds, fit, features)

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from erc_cli.errors import UsageError, nearest
 from erc_cli.speakers import VOICE, Turn, learn, only_sounds, split_turns
+from erc_cli.specs import ReaderSpec
 from erc_cli.textfile import read_bytes_as_text, tidy
-from erc_cli.types import Notice, ReaderSpec, Transcript, Utterance
+from erc_cli.types import Notice, Transcript, Utterance
 
 __all__ = ["Cue", "build_transcript", "parse_time", "plain_text", "read_bytes_as_text", "read_transcript"]
 

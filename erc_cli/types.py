@@ -6,7 +6,7 @@ Arrays are numpy float32 at every plugin border; tensors stay inside a plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -209,7 +209,12 @@ class PictureExtractor(Extractor, Protocol):
 
 
 class Fusion(Protocol):
-    """From features to probabilities, for every subset of modalities."""
+    """From features to probabilities, for every subset of modalities.
+
+    A fusion may also have `prior_of(modality) -> FloatArray | None`: the class shares [classes] of the
+    population that `alone` speaks of, where it states them. They are written beside the answers, and
+    calibration is also measured in that population (`erc_cli.pipeline.priors_of` asks for them).
+    """
 
     def predict(self, conversation: Conversation, features: Mapping[Modality, Features]) -> FloatArray:
         """Probabilities [n, classes], rows summing to 1, from the modalities given.
@@ -259,194 +264,3 @@ class Result:
     transcript: Transcript
     warnings: tuple[Notice, ...]
     meta: Mapping[str, Any]
-
-
-# --- data sets and training ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """One split of a data set: labelled conversations, or labelled face pictures.
-
-    `targets[i]` holds the label index of each utterance of `conversations[i]` (-1: unlabelled).
-    `ready[name][i]` are the rows that extractor `name` would have encoded for conversation i.
-    `pictures` uint8 [n, height, width] with `picture_targets` [n].
-    `sha256` is over the files that the split was read from.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    sha256: str
-    conversations: tuple[Conversation, ...] = ()
-    targets: tuple[tuple[int, ...], ...] = ()
-    ready: Mapping[str, tuple[tuple[Encoded | None, ...], ...]] = field(default_factory=dict)
-    pictures: ByteArray | None = None
-    picture_targets: IntArray | None = None
-    warnings: tuple[Notice, ...] = ()
-
-
-class Dataset(Protocol):
-    """A data set on disk, its path checked; splits are read when asked for."""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits."""
-
-    def read(self, split: str) -> Split:
-        """One split.
-
-        Raises:
-            ErcError: a file is missing or damaged.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One step of long work: `done` of `total` steps of `stage`, and what to show beside it."""
-
-    stage: str
-    done: int
-    total: int
-    note: str = ""
-
-
-Report = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainJob:
-    """What a plugin's `train` is given.
-
-    `read(data_set, split)` reads a split by the data set's name; the test split is refused.
-    The plugin writes into `folder`, and resumes from what it finds there.
-    """
-
-    read: Callable[[str, str], Split]
-    data: tuple[str, ...]
-    labels: tuple[str, ...]
-    folder: Path
-    seed: int
-    report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a plugin's `train` returns: options to build with, and figures on the dev split."""
-
-    options: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """Features of a split with their labels: row i of every array is the same utterance.
-
-    `targets` [n]; `dialogues` [n] numbers the dialogue of each row; `features` by modality.
-    """
-
-    targets: IntArray
-    dialogues: IntArray
-    features: Mapping[Modality, Features]
-
-
-@dataclass(frozen=True, slots=True)
-class FusionJob:
-    """What a fusion's `train` is given: `data[data_set][split]`, and each branch's own head."""
-
-    data: Mapping[str, Mapping[str, Labelled]]
-    heads: Mapping[Modality, Head | None]
-    labels: tuple[str, ...]
-    folder: Path
-    seed: int
-    report: Report
-
-
-# --- the records that plugins register -----------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractorSpec:
-    """An extractor plugin. The keyword-only signature of `build` is the schema of its options.
-
-    `needs` names the importable libraries, `extra` the extra of erc-cli that brings them.
-    Options annotated `Path` are files, relative to the preset's folder.
-    `train(job, *, option=default, …)` fits the branch; its signature is the schema of
-    `train.MODALITY` in a preset.
-    """
-
-    name: str
-    modality: Modality
-    summary: str
-    build: Callable[..., Extractor]
-    needs: tuple[str, ...] = ()
-    extra: str | None = None
-    licence: str = ""
-    train: Callable[..., Trained] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FusionSpec:
-    """A fusion plugin. `requires`: modalities without which it cannot run."""
-
-    name: str
-    summary: str
-    build: Callable[..., Fusion]
-    requires: frozenset[Modality] = frozenset()
-    needs: tuple[str, ...] = ()
-    extra: str | None = None
-    licence: str = ""
-    train: Callable[..., Trained] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetSpec:
-    """A data set plugin: `open(path)` checks that the files are there."""
-
-    name: str
-    summary: str
-    open: Callable[[Path], Dataset]
-    licence: str = ""
-    needs: tuple[str, ...] = ()
-    extra: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderSpec:
-    """A transcript format: `read(path)` never guesses from the name, the caller chose it.
-
-    `extensions` with the dot, lower case. `sniff(text)` says whether text looks like this format.
-    `example` is a few lines of it, shown to who named a file without a single cue.
-    """
-
-    name: str
-    extensions: tuple[str, ...]
-    summary: str
-    read: Callable[[Path], Transcript]
-    sniff: Callable[[str], bool] | None = None
-    needs: tuple[str, ...] = ()
-    extra: str | None = None
-    example: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WriterSpec:
-    """A result format: `write(result, path)` writes to a path that is renamed into place after."""
-
-    name: str
-    extensions: tuple[str, ...]
-    summary: str
-    write: Callable[[Result, Path], None]
-    needs: tuple[str, ...] = ()
-    extra: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PresetSpec:
-    """A preset: a YAML file, or the folder of a trained preset (with `preset.yaml` inside)."""
-
-    name: str
-    path: Path
-
-
-Spec = ExtractorSpec | FusionSpec | DatasetSpec | ReaderSpec | WriterSpec | PresetSpec
-Specs = Iterator[Spec]

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from erc_cli import console
-from erc_cli.types import Progress
+from erc_cli.learning import Progress
 
 ROOT = Path(__file__).parents[1]
 _BARS = """
 from erc_cli import console
-from erc_cli.types import Progress
+from erc_cli.learning import Progress
 with console.progress(quiet=%s) as report:
     for i in range(4):
         report(Progress("faces", i + 1, 4, "dia0"))

@@ -16,7 +16,8 @@ from erc_cli.main import COMMANDS
 from erc_cli.options import schema
 from erc_cli.preset import all_presets
 from erc_cli.registry import load_registry
-from erc_cli.types import ExtractorSpec, FusionSpec, Status
+from erc_cli.specs import ExtractorSpec, FusionSpec
+from erc_cli.types import Status
 
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 PRESETS = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")

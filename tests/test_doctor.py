@@ -16,8 +16,9 @@ from erc_cli.commands import doctor
 from erc_cli.commands import presets as presets_command
 from erc_cli.hookspecs import hookimpl
 from erc_cli.registry import Registry
+from erc_cli.specs import ExtractorSpec
 from erc_cli.testing import FakePlugin
-from erc_cli.types import ExtractorSpec, Modality
+from erc_cli.types import Modality
 
 PRESET = "labels: [a, b]\nextractors:\n  text: {use: %s}\nfusion: {use: fake-mean}\n"
 

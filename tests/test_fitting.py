@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from erc_cli.errors import ErcError
 from erc_cli.fitting import Plan, bucketed, fit
-from erc_cli.types import Progress
+from erc_cli.learning import Progress
 
 
 class StoppedError(Exception):

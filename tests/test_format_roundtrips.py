@@ -17,19 +17,9 @@ import erc_format_json
 import erc_format_subtitles
 import erc_format_table
 from erc_cli.errors import UsageError
+from erc_cli.specs import ReaderSpec, WriterSpec
 from erc_cli.transcripts import read_transcript
-from erc_cli.types import (
-    MediaInfo,
-    Modality,
-    Opinion,
-    Prediction,
-    ReaderSpec,
-    Result,
-    Status,
-    Transcript,
-    Utterance,
-    WriterSpec,
-)
+from erc_cli.types import MediaInfo, Modality, Opinion, Prediction, Result, Status, Transcript, Utterance
 from erc_format_table.cells import guard, unguard
 
 DATA = Path(__file__).parent / "data" / "transcripts"

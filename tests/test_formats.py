@@ -12,8 +12,9 @@ import erc_format_json
 import erc_format_subtitles
 import erc_format_table
 from erc_cli.errors import UsageError
+from erc_cli.specs import ReaderSpec
 from erc_cli.transcripts import read_transcript
-from erc_cli.types import ReaderSpec, Transcript
+from erc_cli.types import Transcript
 from erc_format_subtitles.front import repair
 
 DATA = Path(__file__).parent / "data" / "transcripts"

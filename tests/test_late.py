@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from erc_cli.errors import ErcError
+from erc_cli.learning import FusionJob, Labelled
 from erc_cli.testing import check_fusion
-from erc_cli.types import Conversation, Features, FusionJob, Head, Labelled, Modality, Status, Utterance
+from erc_cli.types import Conversation, Features, Head, Modality, Status, Utterance
 from erc_fusion_late import train
 from erc_fusion_late.pool import LatePool, PoolHead
 
@@ -108,7 +111,8 @@ def labelled(seed: int, n: int, *, paired: bool) -> Labelled:
         values = generator.normal(size=(n, 3)).astype(np.float32)
         values[np.arange(n), targets] += strength
         made[modality] = Features(values, np.ones(n, dtype=bool), (Status.OK,) * n)
-    return Labelled(targets.astype(np.int64), np.arange(n) // 5, made)
+    talks = tuple(talk(5) for _ in range(n // 5))
+    return Labelled(targets.astype(np.int64), np.arange(n) // 5, talks, made)
 
 
 def test_training_calibrates_and_finds_the_weights(tmp_path: Path) -> None:
@@ -120,8 +124,16 @@ def test_training_calibrates_and_finds_the_weights(tmp_path: Path) -> None:
     }
     bold = Head(6 * np.eye(3, dtype=np.float32), 3 * np.log(PRIOR).astype(np.float32), PRIOR)
     steps: list[str] = []
+    asked: list[tuple[str, str, str]] = []
+
+    def get(name: str, split: str, wanted: Collection[Modality]) -> Labelled:
+        asked.extend((name, split, str(m)) for m in wanted)
+        found = data[name][split]
+        return replace(found, features={m: found.features[m] for m in Modality if m in wanted})
+
     job = FusionJob(
-        data=data,
+        data={name: frozenset(splits["train"].features) for name, splits in data.items()},
+        labelled=get,
         heads={TEXT: bold, AUDIO: None, VISUAL: None},
         labels=("a", "b", "c"),
         folder=tmp_path,
@@ -140,3 +152,5 @@ def test_training_calibrates_and_finds_the_weights(tmp_path: Path) -> None:
     pool = LatePool.load(tmp_path / trained.options["weights"])
     assert set(pool.heads) == {TEXT, AUDIO, VISUAL}
     assert "head of audio" in steps
+    assert ("paired", "train", "audio") in asked
+    assert ("paired", "train", "text") not in asked  # it has a head of its own: hours are saved

@@ -10,9 +10,10 @@ import pytest
 
 from erc_cli.errors import ErcError
 from erc_cli.fakes import FakeExtractor, FakeFusion
+from erc_cli.learning import Progress
 from erc_cli.media import probe
 from erc_cli.pipeline import Model, extract, fuse
-from erc_cli.types import Conversation, Encoded, Features, Modality, Notice, Progress, Status, Utterance, Wish
+from erc_cli.types import Conversation, Encoded, Features, Modality, Notice, Status, Utterance, Wish
 
 TEXT, AUDIO, VISUAL = Modality.TEXT, Modality.AUDIO, Modality.VISUAL
 LABELS = ("a", "b", "c")

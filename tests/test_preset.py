@@ -14,6 +14,7 @@ import yaml
 from erc_cli import options
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.hookspecs import hookimpl
+from erc_cli.learning import TrainJob
 from erc_cli.preset import (
     Preset,
     Use,
@@ -31,8 +32,9 @@ from erc_cli.preset import (
     train_options,
 )
 from erc_cli.registry import Registry
+from erc_cli.specs import ExtractorSpec, FusionSpec, PresetSpec
 from erc_cli.testing import FakePlugin
-from erc_cli.types import ExtractorSpec, FusionSpec, Modality, PresetSpec, TrainJob
+from erc_cli.types import Modality
 
 if TYPE_CHECKING:
     from somewhere import Unknown  # type: ignore[import-not-found]

@@ -17,8 +17,9 @@ import pytest
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.hookspecs import hookimpl
 from erc_cli.registry import Registry, load_registry
+from erc_cli.specs import ExtractorSpec, ReaderSpec, WriterSpec
 from erc_cli.testing import FakePlugin
-from erc_cli.types import ExtractorSpec, Modality, ReaderSpec, Transcript, WriterSpec
+from erc_cli.types import Modality, Transcript
 
 ECHO = Path(__file__).parent / "data" / "erc_echo"
 

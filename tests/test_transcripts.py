@@ -12,6 +12,7 @@ import erc_format_json
 import erc_format_subtitles
 import erc_format_table
 from erc_cli.errors import UsageError
+from erc_cli.specs import ReaderSpec
 from erc_cli.textfile import tidy
 from erc_cli.transcripts import (
     MOST_OF_A_KIND,
@@ -21,7 +22,7 @@ from erc_cli.transcripts import (
     read_bytes_as_text,
     read_transcript,
 )
-from erc_cli.types import ReaderSpec, Transcript
+from erc_cli.types import Transcript
 
 DATA = Path(__file__).parent / "data" / "transcripts"
 MELD = Path(os.environ.get("ERC_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "meld"

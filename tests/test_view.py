@@ -11,15 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from erc_cli import view
-from erc_cli.types import (
-    Modality,
-    Opinion,
-    Prediction,
-    Result,
-    Status,
-    Transcript,
-    Utterance,
-)
+from erc_cli.types import Modality, Opinion, Prediction, Result, Status, Transcript, Utterance
 
 SAID = (
     Utterance(0.0, 2.0, "Guess what, I actually got the job!", "ANNA"),

@@ -1,7 +1,8 @@
-"""`erc ablate`: what changes when a modality is left out."""
+"""`erc ablate`: what changes when a modality is left out, of a recording or a whole data set."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,22 @@ if TYPE_CHECKING:
     from erc_cli.types import Modality, Result
 
 
+def _modalities(*names: str, text: str) -> Callable[[Any], Any]:
+    return click.option(*names, multiple=True, shell_complete=completion.modalities, metavar="M", help=text)
+
+
 @click.command(
     cls=Command,
     examples=(
         "erc ablate --drop visual",
         "erc ablate video.mp4 --transcript video.srt --drop audio --drop visual",
         "erc ablate video.mp4 --transcript video.srt --json",
+        "erc ablate default --data meld:data/MELD --all",
+        "erc ablate my.yaml --data meld:data/MELD --vary fusion.layers=1,2,3 --retrain -o runs/layers",
+        "erc ablate my.yaml --data meld:data/MELD --table 5 --retrain --seeds 5 -o runs/t5 -o t5.tex",
     ),
 )
-@click.argument("media", required=False, type=click.Path(path_type=Path))
+@click.argument("media", required=False, type=click.Path(path_type=Path), metavar="[MEDIA|PRESET]")
 @click.option("-t", "--transcript", type=click.Path(path_type=Path), help="SRT, VTT, ASS, JSON, CSV or TSV.")
 @click.option("--transcript-format", metavar="NAME", help="Its format, where name and content mislead.")
 @click.option(
@@ -36,18 +44,91 @@ if TYPE_CHECKING:
     show_default=True,
     help="A preset, YAML file or run folder.",
 )
-@click.option(
-    "--drop",
-    multiple=True,
-    shell_complete=completion.modalities,
-    metavar="M",
-    help="What to leave out, together; without it, each in turn.",
-)
+@_modalities("--drop", text="What to leave out, together; without it, each in turn.")
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Change an option of the preset.")
-@click.option("--json", "as_json", is_flag=True, help="Print erc.ablation/1 instead of tables.")
+@click.option(
+    "--data", multiple=True, metavar="NAME:PATH", help="Score on this data set; further ones only train."
+)
+@click.option("--split", default="dev", show_default=True, help="With --data: which split to score.")
+@_modalities("--keep", text="With --data: leave all other modalities out.")
+@click.option("--all", "subsets", is_flag=True, help="With --data: every subset of the modalities.")
+@click.option("--vary", multiple=True, metavar="K=V1,V2,…", help="With --retrain: an option's values.")
+@click.option("--table", type=click.IntRange(2, 5), help="With --retrain: what that table varies.")
+@click.option("--retrain", is_flag=True, help="With --data: train every variant anew, branches once.")
+@click.option("--seeds", type=click.IntRange(1), help="With --retrain: so many runs of each variant.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="With --retrain: take trained branches from this run.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN|FILE",
+    help="With --data: the folder of --retrain; a report .json, .md, .tex, .png.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="With --retrain: CPU threads."
+)
+@click.option("--force", is_flag=True, help="Overwrite reports named with -o.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings, no notes.")
-def command(
+@click.pass_context
+def command(context: click.Context, /, **typed: Any) -> None:
+    """Show what changes without a modality, or with another option.
+
+    Of a recording (MEDIA; without one, of the example): label and probability of each utterance.
+    Of a data set (--data; PRESET may come first): the figures of each variant, with paired intervals
+    and p-values. Without --retrain, modalities are left out at inference.
+    """
+    from erc_cli.commands.ablate_data import DataWork, ablate_data
+
+    only_with_data = {name: typed.pop(name) for name in _DATA_ONLY}
+    if typed["data"]:
+        _refuse(context, ("transcript", "transcript_format"), "belongs to a recording, not to --data")
+        named = typed["media"] and context.get_parameter_source("preset") is not _DEFAULT
+        if named:
+            raise UsageError("PRESET and --preset name two presets.", hint="Give one of them.")
+        chosen = str(typed["media"] or typed["preset"])
+        common = {name: typed[name] for name in ("data", "drop", "settings", "as_json", "device", "quiet")}
+        ablate_data(DataWork(preset=chosen, **common, **only_with_data))
+    else:
+        _refuse(context, _DATA_ONLY, "needs --data NAME:PATH")
+        del typed["data"]
+        _ablate_recording(**typed)
+
+
+_DEFAULT = click.core.ParameterSource.DEFAULT
+_DATA_ONLY = (
+    "split",
+    "keep",
+    "subsets",
+    "vary",
+    "table",
+    "retrain",
+    "seeds",
+    "start",
+    "outputs",
+    "threads",
+    "force",
+)
+
+
+def _refuse(context: click.Context, names: Iterable[str], why: str) -> None:
+    """UsageError if one of these options was given."""
+    options = {str(one.name): one.opts[-1] for one in context.command.params}
+    for name in names:
+        if context.get_parameter_source(name) is not _DEFAULT:
+            raise UsageError(f"{options[name]} {why}.", hint="See: erc ablate --help")
+
+
+def _ablate_recording(
+    *,
     media: Path | None,
     transcript: Path | None,
     transcript_format: str | None,
@@ -58,10 +139,7 @@ def command(
     device: str,
     quiet: bool,
 ) -> None:
-    """Show per utterance how label and probability change without a modality.
-
-    Without MEDIA and --transcript, the example conversation is used.
-    """
+    """Per utterance, how label and probability change without a modality."""
     from erc_cli import console
     from erc_cli.commands.work import Inputs, Wanted, find_inputs, load, say, talk
     from erc_cli.example import example_files

@@ -17,7 +17,7 @@ from erc_cli.errors import ErcError
 from erc_cli.files import cache_folder
 from erc_cli.preset import all_presets
 from erc_cli.registry import Registry, load_registry, pip_command
-from erc_cli.types import ExtractorSpec
+from erc_cli.specs import ExtractorSpec
 
 DEFAULT = "default"
 _MARKS = {"ok": "ok", "info": "-", "warn": "warn", "fail": "FAIL"}

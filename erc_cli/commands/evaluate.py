@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,13 +11,19 @@ from erc_cli import completion
 from erc_cli.click_parts import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from erc_cli.evaluation import Answers, Trained
+    from erc_cli.learning import Dataset, Report, Split
     from erc_cli.preset import Preset
+    from erc_cli.registry import Registry
 
 
 @click.command(
     cls=Command,
     examples=(
         "erc evaluate default --data meld:data/MELD",
+        "erc evaluate runs/five-seeds --data meld:data/MELD -o table.tex -o figures.png",
         "erc evaluate runs/first --data meld:data/MELD --data fer2013:data/fer2013 --save",
     ),
 )
@@ -33,6 +40,16 @@ if TYPE_CHECKING:
     shell_complete=completion.modalities,
     help="Leave all other modalities out.",
 )
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write .json, .md, .tex (booktabs) or .png; repeatable.",
+)
+@click.option("--force", is_flag=True, help="Overwrite files named with -o.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print erc.evaluation/1 on stdout.")
 @click.option("--save", is_flag=True, help="Write metrics.json and card.md into the preset's folder.")
@@ -43,66 +60,109 @@ def command(
     split: str,
     drop: tuple[str, ...],
     keep: tuple[str, ...],
+    outputs: tuple[Path, ...],
+    force: bool,
     device: str,
     as_json: bool,
     save: bool,
     quiet: bool,
 ) -> None:
-    """Accuracy, weighted and macro F1, per class, calibration, with intervals over dialogues."""
+    """Accuracy, weighted and macro F1, per class, calibration, with intervals over dialogues.
+
+    PRESET is a trained preset, or a run of several seeds (folders seed-0, seed-1, …): figures are
+    then means over the seeds, with their standard deviation.
+    """
     from erc_cli import console
+    from erc_cli.commands.work import say
     from erc_cli.errors import UsageError
-    from erc_cli.preset import drop as without
-    from erc_cli.preset import find_preset
-    from erc_cli.preset import keep as only
     from erc_cli.registry import load_registry
+    from erc_cli.reports import check_reports, write_reports
 
     registry = load_registry()
-    chosen = find_preset(preset, registry)
-    if save and not chosen.trained:
-        raise UsageError(f"--save: {preset} is not a trained preset.", hint="Name the folder of a run.")
+    check_reports(outputs, force=force)
     if save and (drop or keep):
         raise UsageError("--save keeps the figures of the whole preset.", hint="Leave out --drop and --keep.")
-    reduced = without(only(chosen, keep, registry) if keep else chosen, drop, registry)
 
-    from erc_cli.dataset import open_datasets, relabel
-    from erc_cli.device import find_device
-    from erc_cli.evaluation import evaluate
-    from erc_cli.pipeline import load_model
-    from erc_cli.training import versions
+    from erc_cli.evaluation import find_trained
 
-    datasets = open_datasets(data, registry)
-    model = load_model(reduced, registry, device=find_device(device))
-    names = {m: use.name for m, use in reduced.extractors.items()}
-    documents = []
+    trained = find_trained(preset, registry)
+    if save and not trained.presets[0].trained:
+        raise UsageError(f"--save: {preset} is not a trained preset.", hint="Name the folder of a run.")
+    if trained.unfinished:
+        say(f"Not finished, and left out: {', '.join(trained.unfinished)}", quiet=quiet)
+    reduced = [_reduced(one, drop, keep, registry) for one in trained.presets]
+    datasets = _open(data, split, trained.presets[0], registry)
     with console.progress(quiet=quiet) as report:
-        for name, dataset in datasets.items():
-            if split not in dataset.splits:
-                raise UsageError(
-                    f"{name} has no split {split!r}.", hint=f"Its splits: {', '.join(dataset.splits)}"
-                )
-            found = evaluate(model, names, relabel(dataset.read(split), model.labels, name), report)
-            found["data"] = {"name": name, **found["data"]}
-            about = {"schema": "erc.evaluation/1", "preset": chosen.name}
-            trained = {"seeds": [_seed(chosen)], "selected_on": "dev", "versions": versions()}
-            documents.append({**about, **found, **trained})
+        documents = _documents(trained, reduced, datasets, (split, device), registry, report)
     whole = documents[0] if len(documents) == 1 else {"schema": "erc.metrics/1", "evaluations": documents}
     if save:
-        _save(chosen, documents)
+        _save(trained, documents)
+    write_reports(whole, outputs, force=force)
     if as_json:
         console.print_json(whole)
     else:
         _print(documents)
 
 
-def _seed(preset: Preset) -> int:
-    from erc_cli.files import read_json
-    from erc_cli.training import RECORD
+def _reduced(preset: Preset, drop: tuple[str, ...], keep: tuple[str, ...], registry: Registry) -> Preset:
+    from erc_cli.preset import drop as without
+    from erc_cli.preset import keep as only
 
-    path = preset.folder / RECORD
-    return int(read_json(path)["config"]["seed"]) if path.exists() else 0
+    return without(only(preset, keep, registry) if keep else preset, drop, registry)
 
 
-def _save(preset: Preset, documents: list[dict[str, Any]]) -> None:
+def _open(data: tuple[str, ...], split: str, preset: Preset, registry: Registry) -> Mapping[str, Dataset]:
+    """The data sets, which all must have the split."""
+    from erc_cli.dataset import open_datasets
+    from erc_cli.errors import UsageError
+
+    datasets = open_datasets(data, registry, preset.data, preset.folder)
+    for name, dataset in datasets.items():
+        if split not in dataset.splits:
+            raise UsageError(
+                f"{name} has no split {split!r}.", hint=f"Its splits: {', '.join(dataset.splits)}"
+            )
+    return datasets
+
+
+def _documents(
+    trained: Trained,
+    presets: list[Preset],
+    datasets: Mapping[str, Dataset],
+    how: tuple[str, str],
+    registry: Registry,
+    report: Report,
+) -> list[dict[str, Any]]:
+    """One document per data set; one model is in memory at a time. `how`: split and device."""
+    from erc_cli.dataset import relabel
+    from erc_cli.device import find_device
+    from erc_cli.evaluation import answers_of, document_of, features_for
+    from erc_cli.learning import Progress
+    from erc_cli.pipeline import load_model
+    from erc_cli.run_record import versions
+
+    labels = presets[0].labels
+    splits: dict[str, Split] = {
+        name: relabel(dataset.read(how[0]), labels, name) for name, dataset in datasets.items()
+    }
+    answers: dict[str, list[Answers]] = {name: [] for name in splits}
+    for done, preset in enumerate(presets):
+        report(Progress("seeds", done, len(presets), preset.name))
+        model = load_model(preset, registry, device=find_device(how[1]))
+        names = {m: use.name for m, use in preset.extractors.items()}
+        for name, split in splits.items():
+            features = features_for(model, names, split, report)
+            answers[name].append(answers_of(model, features, paired=split.pictures is None))
+    report(Progress("seeds", len(presets), len(presets), ""))
+    about = {"schema": "erc.evaluation/1", "preset": trained.name}
+    ended = {"seeds": trained.seeds, "selected_on": "dev", "versions": versions()}
+    return [
+        {**about, **document_of(answers[name], split, labels, {"name": name}), **ended}
+        for name, split in splits.items()
+    ]
+
+
+def _save(trained: Trained, documents: list[dict[str, Any]]) -> None:
     import json
 
     import yaml
@@ -110,26 +170,19 @@ def _save(preset: Preset, documents: list[dict[str, Any]]) -> None:
     from erc_cli.card import METRICS, write_card
     from erc_cli.files import atomic_write
 
-    with atomic_write(preset.folder / METRICS, force=True) as path:
+    with atomic_write(trained.folder / METRICS, force=True) as path:
         content = {"schema": "erc.metrics/1", "evaluations": documents}
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    write_card(preset.folder, yaml.safe_load(preset.path.read_text(encoding="utf-8")))
+    first = trained.presets[0]
+    document = yaml.safe_load(first.path.read_text(encoding="utf-8"))
+    write_card(trained.folder, document, made=first.folder)
 
 
 def _print(documents: list[dict[str, Any]]) -> None:
-    from erc_cli import console
+    from erc_cli.report_tables import differences_table, figures_table
+    from erc_cli.view_report import show
 
-    out = console.out()
-    right = {"justify": "right"}
     for document in documents:
-        data = document["data"]
-        columns = [(c, right) for c in ("weighted F1", "95 %", "accuracy", "macro F1", "ECE")]
-        table = console.table(["system", *columns], title=f"{data['name']}, {data['split']}")
-        for name, system in document["systems"].items():
-            low, high = system["weighted_f1"]["ci95"]
-            means = [f"{system[key]['mean']:.2f}" for key in ("weighted_f1", "accuracy", "macro_f1")]
-            table.add_row(name, means[0], f"{low:.2f} to {high:.2f}", *means[1:], f"{system['ece']:.3f}")
-        out.print(table)
-        for name, figure in document.get("differences", {}).items():
-            low, high = figure["ci95"]
-            out.print(f"{name}: {figure['weighted_f1']:+.2f} weighted F1 ({low:+.2f} to {high:+.2f})")
+        show(figures_table(document))
+        if document.get("differences"):
+            show(differences_table(document))

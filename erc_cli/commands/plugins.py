@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from erc_cli import completion, console, options
 from erc_cli.click_parts import Command, Group
 from erc_cli.errors import UsageError, nearest
 from erc_cli.registry import KINDS, Entry, Registry, Row, load_registry, pip_command
-from erc_cli.types import ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, WriterSpec
+from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, WriterSpec
 
 _LIST = ("erc plugins list", "erc plugins list --kind extractor", "erc plugins list --json")
 _SHOW = ("erc plugins show minilm", "erc plugins show late --json")
@@ -90,6 +90,8 @@ def _describe(entry: Entry, registry: Registry) -> dict[str, Any]:
     about["licence"] = spec.licence
     if isinstance(spec, ExtractorSpec):
         about["modality"] = str(spec.modality)
+    if isinstance(spec, DatasetSpec):
+        about["options"] = _options(spec.open, options.NOTHING)
     if isinstance(spec, ExtractorSpec | FusionSpec):
         about["options"] = _options(spec.build)
         about["train"] = None if spec.train is None else _options(spec.train)
@@ -98,7 +100,7 @@ def _describe(entry: Entry, registry: Registry) -> dict[str, Any]:
     return about
 
 
-def _options(function: Callable[..., object]) -> list[dict[str, Any]]:
+def _options(function: Callable[..., object], supplied: Set[str] = options.GIVEN) -> list[dict[str, Any]]:
     return [
         {
             "name": option.name,
@@ -106,7 +108,7 @@ def _options(function: Callable[..., object]) -> list[dict[str, Any]]:
             "required": option.required,
             "default": None if option.required else _as_data(option.default),
         }
-        for option in options.schema(function).values()
+        for option in options.schema(function, supplied).values()
     ]
 
 

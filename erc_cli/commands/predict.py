@@ -14,7 +14,8 @@ from erc_cli.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from erc_cli.registry import Registry
-    from erc_cli.types import Result, WriterSpec
+    from erc_cli.specs import WriterSpec
+    from erc_cli.types import Result
 
 
 @click.command(

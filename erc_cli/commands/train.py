@@ -15,6 +15,7 @@ from erc_cli.click_parts import Command
     examples=(
         "erc train default --data meld:data/MELD --data fer2013:data/fer2013 -o runs/first",
         "erc train my.yaml --data meld:data/MELD -o runs/text --set train.text.epochs=2",
+        "erc train m2fnet-mini-meld --data meld:data/MELD -o runs/m2fnet --seeds 5 --jobs 2",
     ),
 )
 @click.argument("preset", shell_complete=completion.presets)
@@ -25,7 +26,32 @@ from erc_cli.click_parts import Command
 )
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Change an option of the preset.")
 @click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    type=click.Choice(["text", "audio", "visual", "fusion", "all"]),
+    help="Only this stage, repeatable; the others before or after. Default: all.",
+)
+@click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Where all randomness starts."
+)
+@click.option(
+    "--seeds", type=click.IntRange(1), help="So many runs, from --seed on, in folders seed-N of the output."
+)
+@click.option("--joint", is_flag=True, help="Fit the branches together with the fusion. [train.fusion.joint]")
+@click.option(
+    "--folds",
+    type=click.IntRange(0),
+    help="Parts for out-of-fold features of the fusion; 0: none. [train.fusion.folds]",
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Take the trained branches of an earlier run, and fit only the fusion anew.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Branches trained side by side."
 )
 @click.option(
     "--threads",
@@ -41,7 +67,13 @@ def command(
     output: Path,
     drop: tuple[str, ...],
     settings: tuple[str, ...],
+    stages: tuple[str, ...],
     seed: int,
+    seeds: int | None,
+    joint: bool,
+    folds: int | None,
+    start: Path | None,
+    jobs: int,
     threads: int,
     quiet: bool,
 ) -> None:
@@ -50,25 +82,31 @@ def command(
     Epochs are chosen on the dev split; the test split is never read. A run that was cut off goes
     on where it was: type the same command again.
     """
-    from erc_cli import console
-    from erc_cli.preset import drop as without
-    from erc_cli.preset import find_preset, override
-    from erc_cli.registry import load_registry
-
-    registry = load_registry()
-    recipe = override(find_preset(preset, registry, recipe=True), settings, registry)
-    recipe = without(recipe, drop, registry)
-
-    import torch
     from rich.text import Text
 
-    from erc_cli.dataset import open_datasets
-    from erc_cli.training import Run, train
+    from erc_cli import console
+    from erc_cli.run_record import RECORD
+    from erc_cli.train_many import Request, train_request
 
-    datasets = open_datasets(data, registry)
-    torch.set_num_threads(threads)
+    settings += ("train.fusion.joint=true",) if joint else ()
+    settings += () if folds is None else (f"train.fusion.folds={folds}",)
+    request = Request(
+        preset=preset,
+        data=data,
+        output=output,
+        drop=drop,
+        settings=settings,
+        seed=seed,
+        seeds=seeds,
+        stages=() if "all" in stages else stages,
+        start=start,
+        threads=threads,
+    )
     with console.progress(quiet=quiet) as report:
-        folder = train(Run(recipe, registry, datasets, output, seed, report))
+        folders = train_request(request, report, jobs)
     err = console.err(quiet=quiet)
-    err.print(Text(f"Trained. Figures on dev: {folder / 'training.json'}"), soft_wrap=True)
-    err.print(Text(f"Next: erc evaluate {folder} --data {data[0]} --split test"), soft_wrap=True)
+    if not (folders[0] / "preset.yaml").exists():
+        err.print(Text(f"Trained: {', '.join(stages)}. Next: the same command with the other stages."))
+        return
+    err.print(Text(f"Trained. Figures on dev: {folders[0] / RECORD}"), soft_wrap=True)
+    err.print(Text(f"Next: erc evaluate {output} --data {data[0]} --split test"), soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.text import Text
 from erc_cli import console, view
 from erc_cli.device import find_device
 from erc_cli.errors import UsageError
+from erc_cli.learning import Progress, Report
 from erc_cli.pipeline import Model, load_model
 from erc_cli.prediction import (
     Heard,
@@ -27,7 +28,7 @@ from erc_cli.preset import Preset, find_preset, override
 from erc_cli.preset import drop as without
 from erc_cli.preset import keep as only
 from erc_cli.registry import Registry
-from erc_cli.types import Modality, Progress, Report, Result
+from erc_cli.types import Modality, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from erc_cli.hookspecs import hookimpl
 from erc_cli.options import Between
-from erc_cli.types import Extractor, ExtractorSpec, Modality
+from erc_cli.specs import ExtractorSpec
+from erc_cli.types import Extractor, Modality
 
 
 def build(

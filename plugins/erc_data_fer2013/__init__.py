@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erc_cli.hookspecs import hookimpl
-from erc_cli.types import Dataset, DatasetSpec
+from erc_cli.learning import Dataset
+from erc_cli.specs import DatasetSpec
 
 
 def open_fer2013(path: Path) -> Dataset:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from erc_cli.datafile import SEVEN, check_split
 from erc_cli.errors import ErcError, UsageError
-from erc_cli.types import Notice, Split
+from erc_cli.learning import Split
+from erc_cli.types import Notice
 
 if TYPE_CHECKING:
     from erc_cli.types import IntArray
 
-LABELS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+LABELS = SEVEN
 SAME = {"angry": "anger", "happy": "joy", "sad": "sadness"}
 PARTS = {"train": "train", "dev": "validation", "test": "test"}
 
@@ -40,6 +42,7 @@ class Fer2013:
 
     def read(self, split: str) -> Split:
         """One split, blank pictures left out."""
+        check_split("fer2013", split, self.splits)
         part = PARTS[split]
         wanted = (f"{part}_images", f"{part}_labels", "label_names")
         try:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erc_cli.hookspecs import hookimpl
-from erc_cli.types import ReaderSpec, Result, Transcript, WriterSpec
+from erc_cli.specs import ReaderSpec, WriterSpec
+from erc_cli.types import Result, Transcript
 from erc_format_json.sniff import is_json, is_lines
 
 _JSON = '{"segments": [{"start": 1.0, "end": 2.5, "text": "There\'s nothing to tell!", "speaker": "Monica"}]}'

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erc_cli.hookspecs import hookimpl
-from erc_cli.types import ReaderSpec, Result, Transcript, WriterSpec
+from erc_cli.specs import ReaderSpec, WriterSpec
+from erc_cli.types import Result, Transcript
 from erc_format_subtitles.sniff import is_ass, is_srt, is_vtt
 
 _SRT = "1\n00:00:01,000 --> 00:00:02,500\nMONICA: There's nothing to tell!"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erc_cli.hookspecs import hookimpl
-from erc_cli.types import ReaderSpec, Result, Transcript, WriterSpec
+from erc_cli.specs import ReaderSpec, WriterSpec
+from erc_cli.types import Result, Transcript
 
 _CSV = "start,end,text,speaker\n1.0,2.5,There's nothing to tell!,Monica"
 

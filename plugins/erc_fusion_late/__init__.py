@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erc_cli.hookspecs import hookimpl
-from erc_cli.types import Fusion, FusionJob, FusionSpec, Trained
+from erc_cli.learning import FusionJob, Trained
+from erc_cli.specs import FusionSpec
+from erc_cli.types import Fusion
 
 
 def build(*, weights: Path) -> Fusion:

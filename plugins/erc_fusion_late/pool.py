@@ -103,6 +103,10 @@ class LatePool:
         result[here] = np.exp(head.log_opinion(features.values[here]))
         return result
 
+    def prior_of(self, modality: Modality) -> FloatArray | None:
+        """π_m [classes], the prior that `alone` is relative to; None for an unknown modality."""
+        return self.heads[modality].prior if modality in self.heads else None
+
     def _head(self, modality: Modality) -> PoolHead:
         if modality not in self.heads:
             raise ErcError(

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from erc_cli.dataset import known_rows
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.fitting import seed_everything
+from erc_cli.learning import FusionJob, Labelled, Progress, Trained
 from erc_cli.metrics import class_prior, expected_calibration_error, log_loss, weighted_f1
-from erc_cli.types import Conversation, FusionJob, Head, Labelled, Modality, Progress, Trained, Utterance
+from erc_cli.types import Conversation, Head, Modality, Utterance
 from erc_fusion_late.pool import LatePool, PoolHead, log_softmax
 
 if TYPE_CHECKING:
@@ -44,22 +46,24 @@ def train_pool(job: FusionJob, settings: HeadSettings, unpaired_weight: float) -
     homes = _homes(job)
     for done, (modality, home) in enumerate(homes.items()):
         job.report(Progress("fusion", done, len(homes) + 1, f"head of {modality}"))
-        train, dev = job.data[home]["train"], job.data[home]["dev"]
         own = job.heads.get(modality)
+        dev = known_rows(job.labelled(home, "dev", [modality]))
+        # A branch with a head of its own needs no features of the train split, only its labels.
+        train = known_rows(job.labelled(home, "train", () if own else [modality]))
         head = _take_over(own) if own else _fit_head(train, modality, len(job.labels), settings, job.seed)
         natural = class_prior(train.targets, len(job.labels))
         heads[modality] = _calibrate(head, dev, modality, natural)
-    pairs = [name for name in job.data if len(job.data[name]["dev"].features) > 1]
-    joined = {m for name in pairs for m in job.data[name]["dev"].features}
+    pairs = [name for name, found in job.data.items() if len(found) > 1]
+    joined = {m for name in pairs for m in job.data[name]}
     heads = {m: h if m in joined else replace(h, weight=unpaired_weight) for m, h in heads.items()}
     first = pairs[0] if pairs else next(iter(job.data))
-    prior = class_prior(job.data[first]["train"].targets, len(job.labels))
+    prior = class_prior(known_rows(job.labelled(first, "train", ())).targets, len(job.labels))
     pool = LatePool(heads, prior)
     job.report(Progress("fusion", len(homes), len(homes) + 1, "weights"))
     if pairs:
-        pool = _choose_weights(pool, job.data[first]["dev"])
+        pool = _choose_weights(pool, known_rows(job.labelled(first, "dev", job.data[first])))
     pool.save(job.folder / "fusion.safetensors")
-    figures = {name: _figures(pool, job.data[name]["dev"]) for name in job.data}
+    figures = {name: _figures(pool, known_rows(job.labelled(name, "dev", m))) for name, m in job.data.items()}
     parts = {
         str(m): {"weight": round(h.weight, 3), "temperature": round(h.temperature, 3)}
         for m, h in pool.heads.items()
@@ -75,8 +79,8 @@ def _homes(job: FusionJob) -> dict[Modality, str]:
         UsageError: a modality has none, or two data sets pair modalities: whose weights should hold?
     """
     homes: dict[Modality, str] = {}
-    for name, splits in job.data.items():
-        for modality in splits["train"].features:
+    for name, found in job.data.items():
+        for modality in sorted(found):
             homes.setdefault(modality, name)
     for modality in job.heads:
         if modality not in homes:
@@ -84,7 +88,7 @@ def _homes(job: FusionJob) -> dict[Modality, str]:
                 f"train.fusion: no data set has features for {modality}.",
                 hint=f"Give one with --data, or leave the branch out: --drop {modality}",
             )
-    pairs = [name for name in job.data if len(job.data[name]["dev"].features) > 1]
+    pairs = [name for name, found in job.data.items() if len(found) > 1]
     if len(pairs) > 1:
         raise UsageError(
             f"train.fusion: {' and '.join(pairs)} both pair modalities; the weights are chosen on one.",

@@ -5,28 +5,33 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from erc_cli.dataset import relabel
 from erc_cli.errors import UsageError
 from erc_cli.files import atomic_write
 from erc_cli.fitting import Plan, bucketed, fit, seed_everything
+from erc_cli.learning import Report, Split, Trained, TrainJob
 from erc_cli.metrics import class_prior, confusion, scores
-from erc_cli.types import Split, Trained, TrainJob
 from erc_text_minilm.context import Sample, Window, sequences
-from erc_text_minilm.network import ContextEncoder, collate, save
+from erc_text_minilm.network import ContextEncoder, collate, load, save
 
 if TYPE_CHECKING:
-    from erc_cli.types import IntArray
+    from erc_cli.types import FloatArray, IntArray
+
+TRAINED = "text.safetensors"
+TOKENIZER = "tokenizer.json"
 
 # Repacked weights are only as good as their hash: the package's file must be the published one.
 KNOWN = {
@@ -41,7 +46,8 @@ KNOWN = {
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The trainer's options; `average` is the decay per step of the averaged weights, `members` the
-    number of runs whose weights are averaged in the end."""
+    number of runs whose weights are averaged in the end, `freeze` the number of lowest layers that stay
+    as they are, with the embeddings; `first` names data sets to fit to before the others."""
 
     init: str
     epochs: int
@@ -50,14 +56,28 @@ class Settings:
     batch: int
     average: float
     members: int = 1
+    freeze: int = 0
+    first: tuple[str, ...] = ()
+    first_epochs: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One fit: its name in logs and checkpoints, how long, from which seed, where."""
+
+    stage: str
+    epochs: int
+    seed: int
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Model inputs and label indices [n] of a split; unlabelled utterances are left out."""
+    """Model inputs, label indices [n] and shares of labels [n, classes]; what has no label is left out."""
 
     samples: tuple[Sample, ...]
     targets: IntArray
+    shares: FloatArray
 
 
 def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
@@ -67,20 +87,11 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     in the order of examples and in dropout, so that their average is a network too (Wortsman et
     al. 2022, model soups). A finished member is kept in a file until the stage is done.
     """
-    source = find_init(settings.init)
-    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    train = examples([job.read(name, "train") for name in job.data], tokenizer, window)
-    dev = examples([job.read(name, "dev") for name in job.data], tokenizer, window)
-    if not train.samples or not dev.samples:
-        raise UsageError(
-            f"train.text: no labelled utterances in {', '.join(job.data)}.",
-            hint="Name a data set of conversations, e.g. --set train.text.data=[meld]",
-        )
+    tokenizer = read_tokenizer(find_init(settings.init))
+    names = [name for name in job.data if name not in settings.first]
+    train, dev = (_examples(job, names, split, tokenizer, window) for split in ("train", "dev"))
+    model = begin(job, settings, window)
     seed_everything(job.seed)
-    model = ContextEncoder(json.loads((source / "config.json").read_text()), classes=len(job.labels))
-    _load_pretrained(model, source / "model.safetensors")
     start = {name: value.clone() for name, value in model.state_dict().items()}
     candidates: dict[str, dict[str, Tensor]] = {}
     for member in range(settings.members):
@@ -91,12 +102,24 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     figures = {name: _score(model, weights, dev) for name, weights in candidates.items()}
     best = max(figures, key=lambda name: figures[name]["weighted_f1"])
     model.load_state_dict(candidates[best])
-    save(model, class_prior(train.targets, len(job.labels)), job.folder / "text.safetensors")
-    tokenizer.save(str(job.folder / "tokenizer.json"))
+    save(model, class_prior(train.targets, len(job.labels)), job.folder / TRAINED)
+    tokenizer.save(str(job.folder / TOKENIZER))
     for member in range(settings.members):
         _member_path(job, member).unlink(missing_ok=True)
-    options = {"weights": "text.safetensors", "tokenizer": "tokenizer.json", **asdict(window)}
-    return Trained(options, {"dev": {"kept": best, **figures}, "init": settings.init})
+    return Trained(options_of(window), {"dev": {"kept": best, **figures}, "init": settings.init})
+
+
+def options_of(window: Window) -> dict[str, Any]:
+    """What the trained extractor is built with."""
+    return {"weights": TRAINED, "tokenizer": TOKENIZER, **asdict(window)}
+
+
+def read_tokenizer(source: Path) -> Tokenizer:
+    """The pretrained model's tokenizer; lengths are our own concern."""
+    tokenizer = Tokenizer.from_file(str(source / TOKENIZER))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _member_path(job: TrainJob, member: int) -> Path:
@@ -117,37 +140,62 @@ def _member(
     if path.exists():
         finished: dict[str, Tensor] = load_file(path)
         return finished
-    seed = job.seed + member
+    stage = "text" if settings.members == 1 else f"text-{member + 1}"
+    # Seeds of neighbouring runs do not meet.
+    phase = Phase(stage, settings.epochs, job.seed * 100 + member, job.folder)
+    _fit(phase, settings, window, model, train, dev, job.report)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    with atomic_write(path, force=True) as draft:
+        draft.write_bytes(save_tensors(weights))
+    return weights
 
+
+def _first(job: TrainJob, settings: Settings, window: Window, path: Path) -> None:
+    """Fit to the data sets that come first; the same for every seed, so kept in the shared folder."""
+    source = find_init(settings.init)
+    tokenizer = read_tokenizer(source)
+    train, dev = (_examples(job, settings.first, split, tokenizer, window) for split in ("train", "dev"))
+    seed_everything(0)
+    model = _pretrained(source, len(job.labels))
+    phase = Phase("text-first", settings.first_epochs, 0, job.shared)
+    _fit(phase, settings, window, model, train, dev, job.report)
+    save(model, class_prior(train.targets, len(job.labels)), path)
+
+
+def _fit(
+    phase: Phase,
+    settings: Settings,
+    window: Window,
+    model: ContextEncoder,
+    train: Examples,
+    dev: Examples,
+    report: Report,
+) -> None:
     def batches(epoch: int) -> Iterator[tuple[tuple[Tensor, Tensor, Tensor], Tensor]]:
-        generator = np.random.default_rng((seed, epoch))
+        generator = np.random.default_rng((phase.seed, epoch))
         for chosen in bucketed((len(s.ids) for s in train.samples), settings.batch, generator):
-            yield collate([train.samples[i] for i in chosen]), torch.from_numpy(train.targets[chosen])
+            yield collate([train.samples[i] for i in chosen]), torch.from_numpy(train.shares[chosen])
 
     def loss(batch: tuple[tuple[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         return nn.functional.cross_entropy(model(*batch[0]), batch[1])
 
     fit(
         Plan(
-            stage="text" if settings.members == 1 else f"text-{member + 1}",
+            stage=phase.stage,
             model=model,
-            optimizer=_optimizer(model, settings),
+            optimizer=torch.optim.AdamW(optimizer_groups(model, settings), betas=(0.9, 0.98), fused=True),
             batches=batches,
             loss=loss,
             score=lambda _: evaluate(model, dev),
-            epochs=settings.epochs,
+            epochs=phase.epochs,
             steps=-(-len(train.samples) // settings.batch),
-            folder=job.folder,
-            report=job.report,
-            seed=seed,
+            folder=phase.folder,
+            report=report,
+            seed=phase.seed,
             average=settings.average,
             settings={**asdict(settings), **asdict(window)},
         )
     )
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    with atomic_write(path, force=True) as draft:
-        draft.write_bytes(save_tensors(weights))
-    return weights
 
 
 def _mean(weights: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -167,9 +215,8 @@ def find_init(init: str) -> Path:
     """
     if init not in KNOWN:
         folder = Path(init)
-        missing = [
-            n for n in ("model.safetensors", "config.json", "tokenizer.json") if not (folder / n).is_file()
-        ]
+        weights = (TRAINED,) if (folder / TRAINED).exists() else ("model.safetensors", "config.json")
+        missing = [n for n in (*weights, TOKENIZER) if not (folder / n).is_file()]
         if missing:
             raise UsageError(
                 f"train.text.init: {init} has no {', '.join(missing)}.",
@@ -193,6 +240,41 @@ def find_init(init: str) -> Path:
     return folder
 
 
+def begin(job: TrainJob, settings: Settings, window: Window) -> ContextEncoder:
+    """The network to start from: pretrained, and fitted to the data sets that come first.
+
+    Raises:
+        UsageError: those are not among the stage's data.
+    """
+    if not settings.first:
+        return _pretrained(find_init(settings.init), len(job.labels))
+    absent = [name for name in settings.first if name not in job.data]
+    if absent:
+        raise UsageError(
+            f"train.text.first: {absent[0]} is not among the data sets of the stage.",
+            hint=f"Add it to train.text.data and give --data {absent[0]}:PATH",
+        )
+    path = job.shared / "text-first.safetensors"
+    job.shared.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # runs of other seeds wait for it
+        if not path.exists():
+            _first(job, settings, window, path)
+    return load(path)[0]
+
+
+def _pretrained(source: Path, classes: int) -> ContextEncoder:
+    """A published BERT model, or the text branch of an earlier run."""
+    earlier = source / TRAINED
+    if earlier.is_file():
+        model, head = load(earlier)
+        if len(head.prior) != classes:
+            model.head = nn.Linear(model.dim, classes)
+        return model
+    model = ContextEncoder(json.loads((source / "config.json").read_text()), classes=classes)
+    _load_pretrained(model, source / "model.safetensors")
+    return model
+
+
 def _load_pretrained(model: ContextEncoder, path: Path) -> None:
     tensors = {name.removeprefix("bert."): value for name, value in load_file(path).items()}
     known = set(model.encoder.state_dict())
@@ -205,17 +287,34 @@ def _load_pretrained(model: ContextEncoder, path: Path) -> None:
     model.encoder.load_state_dict({name: tensors[name] for name in known})
 
 
-def examples(splits: list[Split], tokenizer: Tokenizer, window: Window) -> Examples:
+def _examples(
+    job: TrainJob, names: Sequence[str], split: str, tokenizer: Tokenizer, window: Window
+) -> Examples:
+    """Of several data sets.
+
+    Raises:
+        UsageError: they have no labelled utterance.
+    """
+    parts = [examples(relabel(job.read(n, split), job.labels, n), tokenizer, window) for n in names]
+    if not any(part.samples for part in parts):
+        raise UsageError(
+            f"train.text: no labelled utterances in {split} of {', '.join(names) or 'no data set'}.",
+            hint="Name a data set of conversations, e.g. --set train.text.data=[meld]",
+        )
+    return Examples(
+        tuple(sample for part in parts for sample in part.samples),
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.shares for part in parts]),
+    )
+
+
+def examples(split: Split, tokenizer: Tokenizer, window: Window) -> Examples:
     """Model inputs of every labelled utterance."""
-    samples: list[Sample] = []
-    targets: list[int] = []
-    for split in splits:
-        for conversation, labels in zip(split.conversations, split.targets, strict=True):
-            for sample, target in zip(sequences(conversation, tokenizer, window), labels, strict=True):
-                if target >= 0:
-                    samples.append(sample)
-                    targets.append(target)
-    return Examples(tuple(samples), np.array(targets, dtype=np.int64))
+    samples = [s for talk in split.conversations for s in sequences(talk, tokenizer, window)]
+    targets = np.array([t for row in split.targets for t in row], dtype=np.int64)
+    known = np.flatnonzero(targets >= 0)
+    shares = np.eye(len(split.labels), dtype=np.float32)[targets] if split.shares is None else split.shares
+    return Examples(tuple(samples[i] for i in known), targets[known], shares[known])
 
 
 @torch.inference_mode()
@@ -232,11 +331,14 @@ def evaluate(model: ContextEncoder, data: Examples, batch: int = 64) -> Mapping[
     return {name: round(value, 3) for name, value in scores(matrix).items()}
 
 
-def _optimizer(model: ContextEncoder, settings: Settings) -> torch.optim.Optimizer:
-    """AdamW; the rate falls by `layer_decay` from each layer to the one below (head: 10 times lr)."""
+def optimizer_groups(model: ContextEncoder, settings: Settings) -> list[dict[str, Any]]:
+    """The rate falls by `layer_decay` from each layer to the one below (head: 10 times lr)."""
     layers = int(model.config["num_hidden_layers"])
     groups: list[dict[str, Any]] = []
+    _freeze(model, settings.freeze)
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name.startswith("head"):
             rate = 10 * settings.lr
         elif ".layer." in name:
@@ -247,4 +349,11 @@ def _optimizer(model: ContextEncoder, settings: Settings) -> torch.optim.Optimiz
             rate = settings.lr * settings.layer_decay**layers
         decay = 0.0 if parameter.ndim < 2 else 0.01
         groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
+    return groups
+
+
+def _freeze(model: ContextEncoder, layers: int) -> None:
+    """Keep the embeddings and the lowest `layers` layers as they are; 0 keeps nothing."""
+    for name, parameter in model.encoder.named_parameters():
+        layer = int(name.split("layer.")[1].split(".")[0]) if name.startswith("encoder.layer.") else -1
+        parameter.requires_grad_(layers == 0 or layer >= layers)

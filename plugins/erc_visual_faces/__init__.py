@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from erc_cli.hookspecs import hookimpl
+from erc_cli.learning import Trained, TrainJob
 from erc_cli.options import Between
-from erc_cli.types import ExtractorSpec, Modality, PictureExtractor, Trained, TrainJob
+from erc_cli.specs import ExtractorSpec
+from erc_cli.types import Modality, PictureExtractor
 
 
 def build(
@@ -19,15 +21,20 @@ def build(
     min_face: Annotated[int, Between(12)] = 40,
     longest_side: Annotated[int, Between(12)] = 640,
     pool: Literal["mean", "max"] = "mean",
+    scene: bool = False,
+    spread: Literal["evenly", "successive"] = "evenly",
+    fps: Annotated[float, Between(0.0, exclusive=True)] = 25.0,
     device: str = "cpu",
 ) -> PictureExtractor:
     """`frames` pictures per utterance (the paper takes 15), scaled down to `longest_side` pixels.
 
     Faces smaller than `min_face` pixels are not looked for. `pool` is mean or max over the frames.
+    `scene`: whole frames are read too. `spread`: over the utterance, or `fps` a second in its middle.
     """
     from erc_visual_faces.extractor import FacesExtractor, Options
 
-    return FacesExtractor(weights, Options(frames, detector, min_face, longest_side, pool, device))
+    options = Options(frames, detector, min_face, longest_side, pool, device, scene, spread, fps)
+    return FacesExtractor(weights, options)
 
 
 def train(
@@ -39,11 +46,16 @@ def train(
     side: int = 42,
     smoothing: float = 0.1,
     average: float = 0.995,
+    loss: Literal["cross_entropy", "margin"] = "cross_entropy",
+    variant: Literal["printed", "detached", "fixed-margin"] = "fixed-margin",
+    network: Literal["small", "resnet18"] = "small",
+    width: Annotated[int, Between(1)] = 64,
 ) -> Trained:
     """Train the expression network on every data set of the job that has pictures of faces."""
     from erc_visual_faces.training import Settings, train_faces
 
-    return train_faces(job, Settings(epochs, lr, batch, side, smoothing, average))
+    settings = Settings(epochs, lr, batch, side, smoothing, average, loss, variant, network, width)
+    return train_faces(job, settings)
 
 
 @hookimpl

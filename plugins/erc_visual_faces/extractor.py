@@ -17,12 +17,15 @@ from erc_cli.types import Encoded, Features, Status, Wish
 from erc_visual_faces.faces import SIDE, cut_faces
 from erc_visual_faces.mtcnn import CELL, Face, Mtcnn
 from erc_visual_faces.network import load_expression_net
+from erc_visual_faces.scene import FLAGS, joined, joined_head, whole_frame
+from erc_visual_faces.scene import SIDE as SCENE_SIDE
 
 if TYPE_CHECKING:
     from erc_cli.types import ByteArray, Clip, Conversation, FloatArray, Head, Utterance
 
 DETECTORS = ("mtcnn",)
 POOLS = ("mean", "max")
+SPREADS = ("evenly", "successive")
 MTCNN_WEIGHTS = Path(__file__).parent / "weights" / "mtcnn.safetensors"
 BATCH = 256
 
@@ -41,9 +44,14 @@ class Options:
     longest_side: int = 640
     pool: str = "mean"
     device: str = "cpu"
+    scene: bool = False
+    spread: str = "evenly"
+    fps: float = 25.0
 
     def __post_init__(self) -> None:
-        for option, value, known in (("detector", self.detector, DETECTORS), ("pool", self.pool, POOLS)):
+        words = {"detector": DETECTORS, "pool": POOLS, "spread": SPREADS}
+        for option, known in words.items():
+            value = getattr(self, option)
             if value not in known:
                 raise UsageError(
                     f"visual.{option}: {value!r} is not known.{nearest(value, known)}",
@@ -68,6 +76,9 @@ class FacesExtractor:
     The paper pools by maximum. The default here is the mean: the network's own head is linear, so
     the head of a mean of embeddings is the mean of what it says of each, while the elementwise
     maximum over frames is no embedding of any face and the head was never trained on such a thing.
+
+    With `scene` the same network, as in the paper, also reads every frame as a whole, pooled in the
+    same way; `scene.py` says how both streams become one feature.
     """
 
     def __init__(self, weights: Path, options: Options) -> None:
@@ -81,22 +92,29 @@ class FacesExtractor:
     @property
     def dim(self) -> int:
         """Width d of the features."""
-        return int(self._net.dim)
+        return 2 * self._net.dim + FLAGS if self._options.scene else self._net.dim
 
     @property
     def head(self) -> Head | None:
-        """The classifier that the expression network was trained with."""
-        return self._head
+        """The classifier that the expression network was trained with; it sees faces only."""
+        return joined_head(self._head) if self._options.scene else self._head
 
     def wish(self, utterance: Utterance) -> Wish:
-        """Frames in the middle of `frames` equal parts of the utterance, or one if it has no length."""
-        length = utterance.end - utterance.start
+        """Frames in the middle of `frames` equal parts of the utterance, or one if it has no length.
+
+        Successive ones lie about its middle, 1 / `fps` seconds apart, as many as it has room for.
+        """
+        length = max(utterance.end - utterance.start, 0.0)
         count = self._options.frames if length > 0 else 1
-        times = tuple(utterance.start + length * (i + 0.5) / count for i in range(count))
+        if self._options.spread == "successive":
+            count = max(min(count, int(length * self._options.fps)), 1)
+            length = min(length, count / self._options.fps)
+        start = (utterance.start + max(utterance.end, utterance.start) - length) / 2
+        times = tuple(start + length * (i + 0.5) / count for i in range(count))
         return Wish(frames=times, longest_side=self._options.longest_side)
 
     def encode(self, clip: Clip) -> Encoded:
-        """The weighted face model; `detail` says how many faces were seen."""
+        """The weighted face model, and the scene if it is on; `detail` says how many faces were seen."""
         if clip.frames_status is not Status.OK:
             return Encoded(None, clip.frames_status)
         if not clip.frames:
@@ -108,18 +126,28 @@ class FacesExtractor:
             "faces": round(sum(map(len, found)) / len(found), 3),
             "frames_with_face": len(with_face),
         }
-        if not with_face:
-            return Encoded(None, Status.NO_FACE, detail)
+        face = self._face_stream(with_face) if with_face else None
+        if not self._options.scene:
+            return Encoded(face, Status.NO_FACE if face is None else Status.OK, detail)
+        frames = np.stack([whole_frame(rgb) for rgb in pictures])
+        scene = self._pooled(self._embed(frames, SCENE_SIDE))
+        return Encoded(joined(scene, face, self._net.dim), Status.OK, detail)
+
+    def _face_stream(self, with_face: Sequence[tuple[ByteArray, list[Face]]]) -> FloatArray:
+        """The feature [d] of frames that show faces: weighted by area, pooled over the frames."""
         crops = np.concatenate([cut_faces(rgb, faces) for rgb, faces in with_face])
         embeddings = iter(np.split(self._embed(crops), np.cumsum([len(f) for _, f in with_face])[:-1]))
-        vectors = [shares(faces) @ next(embeddings) for _, faces in with_face]
+        return self._pooled([shares(faces) @ next(embeddings) for _, faces in with_face])
+
+    def _pooled(self, vectors: FloatArray | Sequence[FloatArray]) -> FloatArray:
+        """[frames, d] -> [d]."""
         pooled = np.max(vectors, 0) if self._options.pool == "max" else np.mean(vectors, 0)
-        return Encoded(pooled.astype(np.float32), Status.OK, detail)
+        return np.asarray(pooled, dtype=np.float32)
 
     def encode_pictures(self, pictures: ByteArray) -> Features:
         """Features [n, d] of uint8 pictures [n, height, width] (grey) of one face each.
 
-        Pictures of another size than 48x48 are brought to it.
+        Pictures of another size than 48x48 are brought to it. With the scene on, theirs is absent.
 
         Raises:
             ErcError: the array is not of that kind.
@@ -129,8 +157,9 @@ class FacesExtractor:
                 f"Pictures are uint8 [n, height, width], not {pictures.dtype} {list(pictures.shape)}.",
                 hint="Turn colour pictures to grey first.",
             )
-        count = len(pictures)
-        return Features(self._embed(pictures), np.ones(count, dtype=np.bool_), (Status.OK,) * count)
+        count, faces = len(pictures), self._embed(pictures)
+        values = joined(None, faces, self._net.dim) if self._options.scene else faces
+        return Features(values, np.ones(count, dtype=np.bool_), (Status.OK,) * count)
 
     def gather(self, conversation: Conversation, rows: Sequence[Encoded | None]) -> Features:
         """The rows as they are: a face is read without its context."""
@@ -155,12 +184,12 @@ class FacesExtractor:
         return found
 
     @torch.inference_mode()
-    def _embed(self, pictures: ByteArray) -> FloatArray:
-        """uint8 [n, h, w] -> float32 [n, d]."""
-        parts = [np.zeros((0, self.dim), dtype=np.float32)]
+    def _embed(self, pictures: ByteArray, side: int = SIDE) -> FloatArray:
+        """uint8 [n, h, w], brought to `side` x `side` -> float32 [n, d]."""
+        parts = [np.zeros((0, self._net.dim), dtype=np.float32)]
         for start in range(0, len(pictures), BATCH):
             batch = torch.from_numpy(pictures[start : start + BATCH].astype(np.float32))
-            parts.append(self._net(_to_side(batch[:, None].to(self._options.device))).cpu().numpy())
+            parts.append(self._net(_to_side(batch[:, None].to(self._options.device), side)).cpu().numpy())
         return np.concatenate(parts)
 
 
@@ -186,8 +215,8 @@ def prepared(rgb: ByteArray, longest_side: int) -> ByteArray:
     return small[0].permute(1, 2, 0).round().byte().numpy()
 
 
-def _to_side(pictures: Tensor) -> Tensor:
-    """[n, 1, h, w] -> [n, 1, 48, 48]."""
-    if pictures.shape[-2:] == (SIDE, SIDE):
+def _to_side(pictures: Tensor, side: int) -> Tensor:
+    """[n, 1, h, w] -> [n, 1, side, side]."""
+    if pictures.shape[-2:] == (side, side):
         return pictures
-    return interpolate(pictures, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+    return interpolate(pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -1,7 +1,7 @@
-"""The expression network: a small residual network on grey 48x48 faces (after He et al. 2016).
+"""The expression network: a residual network on grey 48x48 faces (after He et al. 2016).
 
-A first, compact relative of M2FNet's ResNet18 extractor: 1.5 M parameters instead of 11 M, so that it
-fits in a package and runs on a laptop.
+`small`, the default, is a compact relative of M2FNet's extractor: 1.5 M parameters instead of 11 M, so
+that it fits in a package and runs on a laptop. `resnet18` is that extractor itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from erc_cli.nets.resnet import Block, ResNet18
 from erc_cli.types import Head
 from erc_cli.weights import read_weights, write_weights
 
@@ -23,50 +24,34 @@ DEPTHS = (1, 2, 2)
 SCHEMA = "erc.faces/1"
 
 
-class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut: [b, c, h, w] -> [b, c', h / stride, w / stride]."""
-
-    def __init__(self, channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels != width:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """One residual step."""
-        inner = self.norm2(self.second(torch.relu(self.norm1(self.first(x)))))
-        return torch.relu(self.shortcut(x) + inner)
+def small_body(stem: int = 32) -> nn.Sequential:
+    """Pictures [b, 1, 48, 48] -> embeddings [b, 192]."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(1, stem, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(stem),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]
+    channels = stem
+    for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)):
+        for place in range(depth):
+            layers.append(Block(channels, width, 2 if stage and not place else 1))
+            channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class ExpressionNet(nn.Module):
-    """Grey faces [b, 1, 48, 48], values 0..255 -> embeddings [b, 192]; `head` gives logits.
+    """Grey faces [b, 1, 48, 48], values 0..255 -> embeddings [b, d]; `head` gives logits.
 
-    In evaluation the embedding is the mean of the picture's and its mirror image's: an
-    expression has no side.
+    `body`: the small one (d = 192) unless another is given. In evaluation the embedding is the mean of
+    the picture's and its mirror image's: an expression has no side.
     """
 
-    def __init__(self, classes: int, stem: int = 32) -> None:
+    def __init__(self, classes: int, body: ResNet18 | None = None) -> None:
         super().__init__()
-        layers: list[nn.Module] = [
-            nn.Conv2d(1, stem, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(stem),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        ]
-        channels = stem
-        for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)):
-            for place in range(depth):
-                layers.append(Block(channels, width, 2 if stage and not place else 1))
-                channels = width
-        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.body: nn.Module = small_body() if body is None else body
         self.dropout = nn.Dropout(0.2)
-        self.head = nn.Linear(channels, classes)
+        self.head = nn.Linear(WIDTHS[-1] if body is None else body.dim, classes)
 
     @property
     def dim(self) -> int:
@@ -99,7 +84,9 @@ def save_expression_net(net: ExpressionNet, prior: FloatArray, path: Path) -> No
     tensors = {
         name: (value.half() if value.ndim > 1 else value).numpy() for name, value in net.state_dict().items()
     }
-    write_weights(path, {**tensors, "head.prior": prior}, SCHEMA)
+    body = net.body
+    about = {"network": "resnet18", "width": str(body.width)} if isinstance(body, ResNet18) else None
+    write_weights(path, {**tensors, "head.prior": prior}, SCHEMA, about)
 
 
 def load_expression_net(path: Path) -> tuple[ExpressionNet, Head]:
@@ -108,9 +95,14 @@ def load_expression_net(path: Path) -> tuple[ExpressionNet, Head]:
     Raises:
         ErcError: the file is not one that `save_expression_net` wrote.
     """
-    tensors = {n: torch.from_numpy(v) for n, v in read_weights(path, SCHEMA).tensors.items()}
+    found = read_weights(path, SCHEMA)
+    tensors = {n: torch.from_numpy(v) for n, v in found.tensors.items()}
     prior = tensors.pop("head.prior")
     net = ExpressionNet(classes=len(prior))
+    if found.metadata.get("network") == "resnet18":
+        projection = tensors["head.weight"].shape[1]
+        body = ResNet18(width=int(found.metadata["width"]), channels=1, projection=projection)
+        net = ExpressionNet(len(prior), body)
     net.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in tensors.items()})
     net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weight, bias = tensors["head.weight"].float().numpy(), tensors["head.bias"].float().numpy()

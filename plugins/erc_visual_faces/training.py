@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,24 +14,36 @@ from torch import Tensor, nn
 
 from erc_cli.errors import UsageError
 from erc_cli.fitting import Plan, fit, seed_everything
+from erc_cli.learning import Split, Trained, TrainJob
 from erc_cli.metrics import class_prior, confusion, scores
-from erc_cli.types import Split, Trained, TrainJob
+from erc_cli.nets.margin_loss import MarginLoss, Variant
+from erc_cli.nets.probe import fit_logistic
+from erc_cli.nets.resnet import ResNet18
 from erc_visual_faces.network import ExpressionNet, save_expression_net
 
 if TYPE_CHECKING:
-    from erc_cli.types import ByteArray, IntArray
+    from erc_cli.types import ByteArray, FloatArray, IntArray
+
+PROBED = 3000  # training pictures on which the head is fitted to score an epoch of the margin loss
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The trainer's options; `side` is the side in pixels of the pictures trained on."""
+    """The trainer's options; `side` is the side in pixels of the pictures trained on.
 
-    epochs: int
-    lr: float
-    batch: int
-    side: int
-    smoothing: float
-    average: float
+    `loss`: `cross_entropy`, or `margin`, M2FNet's, in one of its variants. `width` is of `resnet18`.
+    """
+
+    epochs: int = 16
+    lr: float = 2e-3
+    batch: int = 64
+    side: int = 42
+    smoothing: float = 0.1
+    average: float = 0.995
+    loss: str = "cross_entropy"
+    variant: Variant = "fixed-margin"
+    network: str = "small"
+    width: int = 64
 
 
 def train_faces(job: TrainJob, settings: Settings) -> Trained:
@@ -43,30 +56,22 @@ def train_faces(job: TrainJob, settings: Settings) -> Trained:
             hint="Add one, e.g. --data fer2013:data/fer2013",
         )
     seed_everything(job.seed)
-    net = ExpressionNet(classes=len(job.labels))
+    net = ExpressionNet(len(job.labels), _body(settings))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = np.random.default_rng((job.seed, epoch))
-        order = generator.permutation(len(pictures))
-        for begin in range(0, len(order), settings.batch):
-            chosen = order[begin : begin + settings.batch]
-            yield (
-                augment(torch.from_numpy(pictures[chosen]), settings.side),
-                torch.from_numpy(targets[chosen]),
-            )
-
-    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
-        return nn.functional.cross_entropy(net.logits(batch[0]), batch[1], label_smoothing=settings.smoothing)
+    def score(model: nn.Module) -> Mapping[str, float]:
+        if settings.loss == "margin":
+            fit_head(net, pictures[:PROBED], targets[:PROBED])
+        return evaluate(net, dev_pictures, dev_targets)
 
     best = fit(
         Plan(
             stage="visual",
             model=net,
             optimizer=torch.optim.AdamW(net.parameters(), lr=settings.lr, weight_decay=0.05),
-            batches=batches,
-            loss=loss,
-            score=lambda model: evaluate(net, dev_pictures, dev_targets),
+            batches=partial(_batches, pictures, targets, settings, job.seed),
+            loss=_objective(net, settings),
+            score=score,
             epochs=settings.epochs,
             steps=-(-len(pictures) // settings.batch),
             folder=job.folder,
@@ -78,8 +83,53 @@ def train_faces(job: TrainJob, settings: Settings) -> Trained:
             settings=asdict(settings),
         )
     )
+    if settings.loss == "margin":
+        fit_head(net, pictures, targets)
+        best |= evaluate(net, dev_pictures, dev_targets)
     save_expression_net(net, class_prior(targets, len(job.labels)), job.folder / "visual.safetensors")
     return Trained({"weights": "visual.safetensors"}, {"dev": best})
+
+
+def _body(settings: Settings) -> ResNet18 | None:
+    return ResNet18(width=settings.width, channels=1) if settings.network == "resnet18" else None
+
+
+def _batches(
+    pictures: ByteArray, targets: IntArray, settings: Settings, seed: int, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """All pictures of an epoch in random order, augmented."""
+    order = np.random.default_rng((seed, epoch)).permutation(len(pictures))
+    for begin in range(0, len(order), settings.batch):
+        chosen = order[begin : begin + settings.batch]
+        yield augment(torch.from_numpy(pictures[chosen]), settings.side), torch.from_numpy(targets[chosen])
+
+
+def _objective(net: ExpressionNet, settings: Settings) -> Callable[[tuple[Tensor, Tensor]], Tensor]:
+    """The loss of a batch of pictures and labels."""
+    triplets = MarginLoss(settings.variant)
+
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        if settings.loss == "margin":
+            return triplets(net(batch[0]), batch[1])
+        return nn.functional.cross_entropy(net.logits(batch[0]), batch[1], label_smoothing=settings.smoothing)
+
+    return loss
+
+
+def fit_head(net: ExpressionNet, pictures: ByteArray, targets: IntArray) -> None:
+    """Make the head a logistic regression on the embeddings: the margin loss trains none."""
+    weight, bias = fit_logistic(embed(net, pictures), targets, net.head.out_features)
+    with torch.no_grad():
+        net.head.weight.copy_(torch.from_numpy(weight))
+        net.head.bias.copy_(torch.from_numpy(bias))
+
+
+@torch.inference_mode()
+def embed(net: ExpressionNet, pictures: ByteArray, batch: int = 256) -> FloatArray:
+    """uint8 [n, 48, 48] -> embeddings [n, d]."""
+    net.eval()
+    parts = [torch.from_numpy(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
+    return np.concatenate([net(part.unsqueeze(1).float()).numpy() for part in parts])
 
 
 def _pictures(splits: list[Split]) -> tuple[ByteArray, IntArray]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erc_cli.hookspecs import hookimpl
-from erc_cli.types import Extractor, ExtractorSpec, Modality, PresetSpec
+from erc_cli.specs import ExtractorSpec, PresetSpec
+from erc_cli.types import Extractor, Modality
 
 
 def build(*, scale: float = 1.0) -> Extractor:

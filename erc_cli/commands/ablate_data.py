@@ -1,0 +1,216 @@
+"""`erc ablate --data`: variants of a preset on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from erc_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from erc_cli.ablation_plan import Choice, Plan
+    from erc_cli.learning import Dataset, Report, Split
+    from erc_cli.preset import Preset
+    from erc_cli.registry import Registry
+    from erc_cli.scoring import Board
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataWork:
+    """What was typed."""
+
+    preset: str
+    data: tuple[str, ...]
+    split: str
+    drop: tuple[str, ...]
+    keep: tuple[str, ...]
+    subsets: bool
+    vary: tuple[str, ...]
+    table: int | None
+    settings: tuple[str, ...]
+    retrain: bool
+    seeds: int | None
+    start: Path | None
+    outputs: tuple[Path, ...]
+    threads: int
+    force: bool
+    as_json: bool
+    device: str
+    quiet: bool
+
+
+def ablate_data(work: DataWork) -> None:
+    """Check, train what is to be trained, score, and tell."""
+    from erc_cli import console
+    from erc_cli.commands.work import say
+    from erc_cli.registry import load_registry
+    from erc_cli.report_tables import ablation_table
+    from erc_cli.reports import check_reports, write_reports
+    from erc_cli.view_report import show
+
+    reports, folder = _outputs(work)
+    check_reports(reports, force=work.force)
+    registry = load_registry()
+    if work.split == "test":
+        say(
+            "These are figures of the test split, for the report. Choose by dev: --split dev",
+            quiet=work.quiet,
+        )
+    with console.progress(quiet=work.quiet) as report:
+        if work.retrain and folder is not None:
+            document = _retrained(work, registry, folder, report)
+        else:
+            document = _at_inference(work, registry, report)
+    write_reports(document, reports, force=work.force)
+    if work.as_json:
+        console.print_json(document)
+    else:
+        show(ablation_table(document), hide=("95 %", "accuracy"))
+
+
+def _outputs(work: DataWork) -> tuple[list[Path], Path | None]:
+    """Reports by their ending, and the folder of the variants.
+
+    Raises:
+        UsageError: options that do not go together.
+    """
+    from erc_cli.reports import ENDINGS
+
+    reports = [p for p in work.outputs if p.suffix.lower() in ENDINGS and not p.is_dir()]
+    folders = [p for p in work.outputs if p not in reports]
+    if len(folders) > 1:
+        raise UsageError(
+            f"-o names two folders: {folders[0]} and {folders[1]}.",
+            hint=f"One for --retrain; reports end in {', '.join(ENDINGS)}.",
+        )
+    if work.retrain and not folders:
+        raise UsageError("--retrain needs a folder for the variants.", hint="For instance: -o runs/ablation")
+    if work.retrain:
+        return reports, folders[0]
+    if folders:
+        raise UsageError(
+            f"-o {folders[0]}: the ending says what to write.",
+            hint=f"One of {', '.join(ENDINGS)}; a folder is for --retrain.",
+        )
+    given = {"--vary": work.vary, "--table": work.table, "--seeds": work.seeds, "--from": work.start}
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} needs --retrain.", hint="Add: --retrain -o runs/ablation")
+    return reports, None
+
+
+def _choice(work: DataWork) -> Choice:
+    from erc_cli.ablation_plan import Choice
+
+    return Choice(work.drop, work.keep, work.subsets, work.vary, work.table)
+
+
+def _open(work: DataWork, preset: Preset, registry: Registry) -> tuple[str, Mapping[str, Dataset]]:
+    """The name of the data set that is scored, and all of them."""
+    from erc_cli.dataset import open_datasets
+
+    datasets = open_datasets(work.data, registry, preset.data, preset.folder)
+    name, scored = next(iter(datasets.items()))
+    if work.split not in scored.splits:
+        raise UsageError(
+            f"{name} has no split {work.split!r}.", hint=f"Its splits: {', '.join(scored.splits)}"
+        )
+    return name, datasets
+
+
+def _split(work: DataWork, name: str, datasets: Mapping[str, Dataset], labels: tuple[str, ...]) -> Split:
+    from erc_cli.dataset import relabel
+
+    split = relabel(datasets[name].read(work.split), labels, name)
+    if split.pictures is not None:
+        raise UsageError(
+            f"{name} has pictures, not conversations.", hint="Name a data set of conversations first."
+        )
+    return split
+
+
+def _at_inference(work: DataWork, registry: Registry, report: Report) -> dict[str, Any]:
+    from erc_cli.ablation import left_out
+    from erc_cli.ablation_plan import make_plan
+    from erc_cli.device import find_device
+    from erc_cli.evaluation import answers_of, features_for, find_trained
+    from erc_cli.learning import Progress
+    from erc_cli.pipeline import load_model
+    from erc_cli.preset import override
+
+    trained = find_trained(work.preset, registry)
+    presets = [override(one, work.settings, registry) for one in trained.presets]
+    plan = make_plan(presets[0], registry, _choice(work))
+    name, datasets = _open(work, presets[0], registry)
+    split = _split(work, name, datasets, presets[0].labels)
+    runs = []
+    for done, preset in enumerate(presets):
+        report(Progress("seeds", done, len(presets), preset.name))
+        model = load_model(preset, registry, device=find_device(work.device))
+        names = {m: use.name for m, use in preset.extractors.items()}
+        runs.append(answers_of(model, features_for(model, names, split, report), paired=True))
+    plan, board, notes = left_out(plan, runs, presets[0].labels)
+    if trained.unfinished:
+        notes.append(f"Not finished, and left out: {', '.join(trained.unfinished)}.")
+    about = _about(work, trained.name, name, split, trained.seeds)
+    return _document(work, plan, board, {**about, "notes": notes + _test_note(name, split)}, registry)
+
+
+def _retrained(work: DataWork, registry: Registry, folder: Path, report: Report) -> dict[str, Any]:
+    import torch
+
+    from erc_cli.ablation import score_variants
+    from erc_cli.ablation_plan import make_plan
+    from erc_cli.ablation_train import Training, train_variants
+    from erc_cli.device import find_device
+    from erc_cli.preset import find_preset, override
+
+    recipe = override(find_preset(work.preset, registry, recipe=True), work.settings, registry)
+    plan = make_plan(recipe, registry, _choice(work))
+    name, datasets = _open(work, recipe, registry)
+    seeds = tuple(range(work.seeds or 1))
+    torch.set_num_threads(work.threads)
+    training = Training(registry, datasets, folder, seeds, report, work.start)
+    trained = train_variants(plan, training)
+    split = _split(work, name, datasets, recipe.labels)
+    in_order = {one.name: trained[one.name] for one in plan.variants}
+    board = score_variants(in_order, split, registry, find_device(work.device), report)
+    lost = sorted({option for one in plan.variants for option in one.without})
+    notes = [f"Only one of the fusions has {', '.join(lost)}: left out for the other."] if lost else []
+    about = _about(work, recipe.name, name, split, list(seeds))
+    return _document(work, plan, board, {**about, "notes": notes + _test_note(name, split)}, registry)
+
+
+def _test_note(name: str, split: Split) -> list[str]:
+    from erc_cli.paper import UTTERANCES
+
+    if split.name == "test" or name not in UTTERANCES:
+        return []
+    return ["The paper's figures are of the test split; they stand beside ours with --split test."]
+
+
+def _about(work: DataWork, preset: str, name: str, split: Split, seeds: list[int]) -> dict[str, Any]:
+    from erc_cli.ablation import SCHEMA
+    from erc_cli.run_record import describe
+
+    return {
+        "schema": SCHEMA,
+        "preset": preset,
+        "data": {"name": name, "split": split.name, **describe(split)},
+        "retrained": work.retrain,
+        "table": work.table,
+        "seeds": seeds,
+        "selected_on": "dev",
+    }
+
+
+def _document(
+    work: DataWork, plan: Plan, board: Board, about: Mapping[str, Any], registry: Registry
+) -> dict[str, Any]:
+    from erc_cli.ablation import variants_document
+    from erc_cli.run_record import versions
+
+    settings = {"settings": list(work.settings)} if work.settings else {}
+    return {**variants_document(plan, board, about, registry), **settings, "versions": versions()}

@@ -1,0 +1,1 @@
+"""Networks and losses that several plugins share. The modules here need torch: import them late."""

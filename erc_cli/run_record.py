@@ -1,0 +1,224 @@
+"""What a training run leaves in its folder: its record, a note per finished stage, the preset."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from erc_cli import __version__
+from erc_cli.dataset import TRAINING_SPLITS
+from erc_cli.errors import UsageError
+from erc_cli.files import atomic_write, read_json
+from erc_cli.learning import Dataset, Report, Split, Trained
+from erc_cli.preset import FILE, Preset, Use
+from erc_cli.registry import Registry
+from erc_cli.stages import FUSION
+from erc_cli.types import Modality
+
+RECORD = "training.json"
+FEATURES = "features"
+LIBRARIES = ("torch", "numpy", "transformers", "tokenizers", "safetensors", "praat-parselmouth", "av")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run: what, on which data, where to, from which seed.
+
+    `stages`: those to do now, the others must be done already or follow later. `start`: an earlier
+    run whose branches, and features that they gave, are taken over.
+    """
+
+    preset: Preset
+    registry: Registry
+    datasets: Mapping[str, Dataset]
+    folder: Path
+    seed: int
+    report: Report
+    stages: frozenset[str] = frozenset((*Modality, FUSION))
+    start: Path | None = None
+    shared: Path | None = None
+
+
+# --- stages that are done ---
+
+
+def _note_path(folder: Path, stage: str) -> Path:
+    return folder / f"stage-{stage}.json"
+
+
+def done_stage(folder: Path, stage: str) -> Trained | None:
+    """What the stage gave, if an earlier call finished it."""
+    path = _note_path(folder, stage)
+    if not path.exists():
+        return None
+    found = read_json(path)
+    return Trained(found["options"], found["metrics"])
+
+
+def note_stage(folder: Path, stage: str, trained: Trained) -> None:
+    """Note a finished stage."""
+    content = {"options": dict(trained.options), "metrics": dict(trained.metrics)}
+    with atomic_write(_note_path(folder, stage), force=True) as path:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def trained_use(run: Run, modality: Modality) -> Use:
+    """The branch with the options that its training gave."""
+    use = run.preset.extractors[modality]
+    done = done_stage(run.folder, str(modality))
+    return use if done is None else Use(use.name, {**use.options, **done.options}, run.folder)
+
+
+def take_over(run: Run, start: Path) -> None:
+    """The branches of an earlier run: their notes, files and features.
+
+    Raises:
+        UsageError: it is no run, or its branches were made with other settings or data.
+    """
+    if not (start / RECORD).is_file():
+        raise UsageError(f"{start} is not a training run.", hint="Give the folder of a run with --from.")
+    theirs, ours = read_json(start / RECORD), read_json(run.folder / RECORD)
+    for modality in run.preset.extractors:
+        stage = str(modality)
+        done = done_stage(start, stage)
+        if done is None or done_stage(run.folder, stage) is not None:
+            continue
+        same = all(
+            theirs["config"][part].get(stage) == ours["config"][part].get(stage)
+            for part in ("extractors", "train")
+        )
+        if not same or theirs["data"] != ours["data"] or theirs["config"]["seed"] != ours["config"]["seed"]:
+            raise UsageError(
+                f"{start}: its {stage} branch was trained with other settings, data or seed.",
+                hint="Leave out --from, or give a run of the same branch.",
+            )
+        for name in _files(done.options, start):
+            shutil.copy2(start / name, run.folder / name)
+        note_stage(run.folder, stage, done)
+    if (start / FEATURES).is_dir() and not (run.folder / FEATURES).exists():
+        shutil.copytree(start / FEATURES, run.folder / FEATURES)
+
+
+def _files(options: Mapping[str, Any], folder: Path) -> list[str]:
+    return [v for v in options.values() if isinstance(v, str) and v and (folder / v).is_file()]
+
+
+# --- the record, and the preset in the end ---
+
+
+def open_record(run: Run, read: Callable[[str, str], Split]) -> None:
+    """Note what this run is, or compare it with what the same run noted when it began.
+
+    Raises:
+        UsageError: the folder holds a finished preset, or a run with other settings or data.
+    """
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{run.folder}: {error.strerror}.", hint="Give another folder with -o.") from None
+    if (run.folder / FILE).exists():
+        raise UsageError(
+            f"{run.folder} holds a finished preset.", hint="Give another folder with -o, or remove it."
+        )
+    config = {
+        "preset": run.preset.name,
+        "seed": run.seed,
+        "labels": list(run.preset.labels),
+        "extractors": {
+            str(m): {"use": u.name, **u.options} for m, u in sorted(run.preset.extractors.items())
+        },
+        "fusion": {"use": run.preset.fusion.name, **run.preset.fusion.options},
+        "train": {stage: dict(values) for stage, values in run.preset.train.items()},
+    }
+    fresh = {
+        "schema": "erc.training/1",
+        "config": json.loads(json.dumps(config, default=str)),
+        "data": {name: _describe(read, name) for name in run.datasets},
+        "selected_on": "dev",
+        "versions": versions(),
+    }
+    path = run.folder / RECORD
+    if not path.exists():
+        _write_record(run.folder, fresh)
+        return
+    earlier = read_json(path)
+    changed = [key for key in ("config", "data") if earlier.get(key) != fresh[key]]
+    if changed:
+        raise UsageError(
+            f"{run.folder} holds an unfinished run with another {' and '.join(changed)}.",
+            hint="Give another folder with -o, or the options of that run to go on with it.",
+        )
+
+
+def _describe(read: Callable[[str, str], Split], name: str) -> dict[str, Any]:
+    return {split: describe(read(name, split)) for split in TRAINING_SPLITS}
+
+
+def describe(split: Split) -> dict[str, Any]:
+    """Counts and hash of a split, as they stand in every result file."""
+    if split.pictures is not None:
+        return {"pictures": len(split.pictures), "sha256": split.sha256}
+    return {
+        "dialogues": len(split.conversations),
+        "utterances": sum(len(c.utterances) for c in split.conversations),
+        "sha256": split.sha256,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in the numbers."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"erc": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    with atomic_write(folder / RECORD, force=True) as path:
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def write_preset(run: Run) -> None:
+    """`preset.yaml` comes last: a folder that has one is a whole preset."""
+    from erc_cli.card import write_card
+
+    stages = [str(m) for m in run.preset.extractors] + [FUSION]
+    notes = {stage: done_stage(run.folder, stage) for stage in stages}
+    record = read_json(run.folder / RECORD)
+    record["stages"] = {
+        stage: {"options": dict(done.options), "metrics": dict(done.metrics)}
+        for stage, done in notes.items()
+        if done is not None
+    }
+    _write_record(run.folder, record)
+    fusion, ended = run.preset.fusion, notes[FUSION]
+    uses = {str(m): trained_use(run, m) for m in run.preset.extractors}
+    document = {
+        "summary": run.preset.summary,
+        "labels": list(run.preset.labels),
+        "extractors": {m: {"use": u.name, **u.options} for m, u in uses.items()},
+        "fusion": {"use": fusion.name, **fusion.options, **(ended.options if ended else {})},
+        "data": {name: dict(values) for name, values in run.preset.data.items()},
+        "train": {stage: dict(values) for stage, values in run.preset.train.items()},
+        "meta": dict(run.preset.meta),
+    }
+    document = {key: value for key, value in document.items() if value or key != "data"}
+    write_card(run.folder, document)
+    with atomic_write(run.folder / FILE) as path:
+        path.write_text(
+            yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8"
+        )
+    for stage in stages:
+        _note_path(run.folder, stage).unlink(missing_ok=True)

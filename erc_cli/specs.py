@@ -1,0 +1,112 @@
+"""The records that plugins register. Imports nothing heavy: every plugin's front page needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from erc_cli.learning import Dataset, JointBranch, Trained
+from erc_cli.types import Extractor, Fusion, Modality, Result, Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractorSpec:
+    """An extractor plugin. The keyword-only signature of `build` is the schema of its options.
+
+    `needs` names the importable libraries, `extra` the extra of erc-cli that brings them.
+    Options annotated `Path` are files, relative to the preset's folder.
+    `late` names the options that only `gather` reads: what `encode` gave stays good when they change.
+    `bound_to_data`: its features belong to a data set, so there are none for a new recording.
+    `train(job, *, option=default, …)` fits the branch; its signature is the schema of
+    `train.MODALITY` in a preset. `joint`, with the same signature, gives the branch to be fitted
+    together with the fusion.
+    """
+
+    name: str
+    modality: Modality
+    summary: str
+    build: Callable[..., Extractor]
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    licence: str = ""
+    train: Callable[..., Trained] | None = None
+    joint: Callable[..., JointBranch] | None = None
+    late: tuple[str, ...] = ()
+    bound_to_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FusionSpec:
+    """A fusion plugin. `requires`: modalities without which it cannot run.
+
+    `train(job, *, option=default, …)` fits it to a `FusionJob`; `joint`, with the same signature,
+    to a `JointJob`, branches and fusion together.
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., Fusion]
+    requires: frozenset[Modality] = frozenset()
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    licence: str = ""
+    train: Callable[..., Trained] | None = None
+    joint: Callable[..., Trained] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """A data set plugin: `open(path, *, option=default, …)` checks that the files are there.
+
+    Its signature is the schema of `data.NAME` in a preset.
+    """
+
+    name: str
+    summary: str
+    open: Callable[..., Dataset]
+    licence: str = ""
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSpec:
+    """A transcript format: `read(path)` never guesses from the name, the caller chose it.
+
+    `extensions` with the dot, lower case. `sniff(text)` says whether text looks like this format.
+    `example` is a few lines of it, shown to who named a file without a single cue.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    summary: str
+    read: Callable[[Path], Transcript]
+    sniff: Callable[[str], bool] | None = None
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSpec:
+    """A result format: `write(result, path)` writes to a path that is renamed into place after."""
+
+    name: str
+    extensions: tuple[str, ...]
+    summary: str
+    write: Callable[[Result, Path], None]
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSpec:
+    """A preset: a YAML file, or the folder of a trained preset (with `preset.yaml` inside)."""
+
+    name: str
+    path: Path
+
+
+Spec = ExtractorSpec | FusionSpec | DatasetSpec | ReaderSpec | WriterSpec | PresetSpec
+Specs = Iterator[Spec]
