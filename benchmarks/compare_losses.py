@@ -225,19 +225,30 @@ def spread(embeddings: FloatArray, targets: IntArray, part: str) -> dict[str, fl
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Mean over seeds of the mean over folds, with the deviation over seeds."""
+    """Mean over seeds of the mean over folds, with the deviation over seeds; whole seeds only."""
     names = ("linear_uar", "linear_weighted_f1", "neighbours_uar", "neighbours_weighted_f1")
-    head = "| data | loss | linear UAR | linear W-F1 | 5-NN UAR | 5-NN W-F1 | D same | D other |"
-    lines = [head, "|---|---|---|---|---|---|---|---|"]
+    head = "| data | loss | seeds | linear UAR | linear W-F1 | 5-NN UAR | 5-NN W-F1 | D same | D other |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
     for data in EPOCHS:
         for loss in LOSSES:
-            found = [r for r in runs if (r["data"], r["loss"]) == (data, loss)]
+            found = whole([r for r in runs if (r["data"], r["loss"]) == (data, loss)])
             if not found:
                 continue
+            seeds = len({r["seed"] for r in found})
             cells = [f"{mean:.1f} ± {std:.1f}" for mean, std in (over_seeds(found, n) for n in names)]
             apart = [f"{over_seeds(found, n)[0]:.2f}" for n in ("test_same", "test_other")]
-            lines.append(f"| {data} | {loss} | {' | '.join([*cells, *apart])} |")
+            lines.append(f"| {data} | {loss} | {seeds} | {' | '.join([*cells, *apart])} |")
     return "\n".join(lines) + "\n"
+
+
+def whole(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of those seeds that have every fold."""
+    return [r for r in runs if sum(other["seed"] == r["seed"] for other in runs) == folds(r["data"])]
+
+
+def folds(data: str) -> int:
+    """How many folds a data set has."""
+    return 1 if data == "fer2013" else FOLDS
 
 
 def over_seeds(runs: list[dict[str, Any]], figure: str) -> tuple[float, float]:
@@ -252,20 +263,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=Path("losses"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="0: only the table of what is done")
     parser.add_argument("--only", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
+    parser.add_argument("--into", type=Path, help="a Markdown page between whose marks the table goes")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "losses.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     done = {(r["data"], r["loss"], r["fold"], r["seed"]) for r in runs}
-    names = [n for n in given.only if (given.data / n).is_dir()]
+    names = [n for n in given.only if given.seeds and (given.data / n).is_dir()]
     data = {name: load(name, given.data, given.out) for name in names}
     # Seed by seed, so that what is there at any time is a whole comparison.
     for seed in range(given.seeds):
         for name in names:
-            for fold in range(FOLDS if name != "fer2013" else 1):
+            for fold in range(folds(name)):
                 for loss in LOSSES:
                     if (name, loss, fold, seed) in done:
                         continue
@@ -275,7 +287,20 @@ def main() -> None:
                     with atomic_write(given.out / "losses.md", force=True) as draft:
                         draft.write_text(table(runs))
                     print(runs[-1], file=sys.stderr, flush=True)
+    (given.out / "losses.md").write_text(table(runs))
+    if given.into is not None:
+        fill(given.into, table(runs))
     print(table(runs))
+
+
+def fill(page: Path, content: str) -> None:
+    """Put the table between the page's marks."""
+    first, second = "<!-- losses -->\n", "<!-- /losses -->"
+    before, _, rest = page.read_text().partition(first)
+    _, found, after = rest.partition(second)
+    if not found:
+        sys.exit(f"{page}: no {first.strip()} and {second} to write between")
+    page.write_text(before + first + content + second + after)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ TABLES: Mapping[int, tuple[str, ...]] = {
     5: ("fusion.layers=1,2,3,4,5,6",),
 }
 CONCAT, M2FNET = "concat", "m2fnet"
+_TEXT = frozenset({Modality.TEXT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +138,21 @@ def _fusions_by_subset(base: Preset, registry: Registry) -> Plan:
     for subset in _subsets(list(base.extractors), frozenset()):
         for fusion in (kind, CONCAT):
             single = len(subset) == 1
-            if (single and fusion == kind) or not registry.fusion(fusion).requires <= subset:
+            # M2FNet's fusion is nothing without text, its query and value.
+            needs = registry.fusion(fusion).requires | (_TEXT if fusion == M2FNET else frozenset())
+            if (single and fusion == kind) or not needs <= subset:
                 continue
             named = f"{name_of(subset)}, {fusion}"
             part = only(base, subset)
             made = with_settings(part, (f"fusion.use={fusion}",), registry)
             variants.append(replace(made, name=name_of(subset) if single else named))
-    return Plan(tuple(variants), f"{name_of(everything)}, {kind}")
+    reference = f"{name_of(everything)}, {kind}"
+    if reference not in (one.name for one in variants):
+        raise UsageError(
+            f"Table 2 compares fusions of text with others; the preset has {name_of(everything)}.",
+            hint="Name a preset with text and another branch.",
+        )
+    return Plan(tuple(variants), reference)
 
 
 def _varied(base: Preset, registry: Registry, keys: Sequence[str]) -> Plan:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 
 from erc_cli.learning import Progress, Report
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPE_WIDTH = 100
+_LOG_SECONDS = 60.0
 
 
 def out() -> Console:
@@ -108,13 +110,14 @@ def colour(state: str) -> str:
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Report]:
+def progress(*, quiet: bool = False, log: bool = False) -> Iterator[Report]:
     """A `Report` that shows a bar per stage on stderr: done, elapsed, time left.
 
-    Shows nothing when `quiet` or when stderr is not a terminal.
+    Shows nothing when `quiet` or when stderr is not a terminal; with `log`, for work of hours, a line
+    a minute goes to a stderr that is a file.
     """
     if quiet or not sys.stderr.isatty():
-        yield _silent
+        yield _line_a_minute() if log and not quiet else _silent
         return
     from rich.progress import (
         BarColumn,
@@ -140,6 +143,19 @@ def progress(*, quiet: bool = False) -> Iterator[Report]:
 
 def _silent(step: Progress) -> None:
     del step
+
+
+def _line_a_minute() -> Report:
+    last: dict[str, float] = {}
+
+    def report(step: Progress) -> None:
+        now = monotonic()
+        if now - last.setdefault(step.stage, now) >= _LOG_SECONDS:
+            last[step.stage] = now
+            sys.stderr.write(f"{step.stage}: {step.done} of {step.total}, {step.note}\n")
+            sys.stderr.flush()
+
+    return report
 
 
 def _bar_per_stage(bars: Any) -> Callable[[Progress], None]:

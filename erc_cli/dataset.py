@@ -127,8 +127,8 @@ def features_of(
     if not found:
         return None
     if split.pictures is not None:
-        extractor = cast("PictureExtractor", extractors[Modality.VISUAL][1])
-        return labelled(split, {Modality.VISUAL: extractor.encode_pictures(split.pictures)})
+        seer = cast("PictureExtractor", extractors[Modality.VISUAL][1])
+        return labelled(split, {Modality.VISUAL: seer.encode_pictures(split.pictures)})
     usable = {m: extractors[m] for m in extractors if m in found}
     parts: dict[Modality, list[Features]] = {m: [] for m in usable}
     total = len(split.conversations)

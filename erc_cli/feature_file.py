@@ -106,8 +106,10 @@ def _sum(values: FloatArray, present: Any, about: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def read_features(path: Path) -> FeatureFile:
+def read_features(path: Path, *, sealed: bool = False) -> FeatureFile:
     """Read and check a feature file, ours or another's of the same schema.
+
+    `sealed`: it must be one of ours, with the sum of its content.
 
     Raises:
         DamagedError: it is not there, cut short, changed, or contradicts itself.
@@ -122,6 +124,8 @@ def read_features(path: Path) -> FeatureFile:
         raise DamagedError(path, f"not a safetensors file ({error})") from None
     if about.get("schema") != SCHEMA:
         raise DamagedError(path, f"holds {about.get('schema', 'unmarked data')}, expected {SCHEMA}")
+    if sealed and _SUM not in about:
+        raise DamagedError(path, "has lost the sum of its content")
     return _checked(path, about, tensors)
 
 

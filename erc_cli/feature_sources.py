@@ -25,8 +25,9 @@ PICKLES = (".pkl", ".pickle", ".p", ".pt", ".pth")
 TABLES = (".csv", ".tsv")
 ENDINGS = (*TABLES, ".npz", ".npy", ".safetensors", *PICKLES)
 #: columns and entries that hold names, as people call them
-KEYS = ("filename", "file", "utterance_id", "wav_id", "id", "ids", "key", "keys", "names", "name", "path")
+KEYS = ("filename", "file", "wav_id", "id", "ids", "key", "keys", "names", "name", "path")
 PAIRS = (("Dialogue_ID", "Utterance_ID"), ("dialogue", "turn"), ("dialogue", "utterance"))
+LAST = "utterance_id"
 SPLITS = {"dev": ("dev", "val", "valid", "validation"), "train": ("train", "trn"), "test": ("test", "tst")}
 #: columns of numbers that are never taken unless they are named
 NO_FEATURES = (
@@ -127,7 +128,8 @@ def _key_columns(path: Path, names: Sequence[str], key: str) -> tuple[str, ...]:
     found = next((lower[name] for name in KEYS if name in lower), None)
     if found is not None:
         return (found,)
-    return next((pair for pair in PAIRS if set(pair) <= set(names)), ())
+    pair = next((pair for pair in PAIRS if set(pair) <= set(names)), ())
+    return pair or ((lower[LAST],) if LAST in lower else ())
 
 
 def _known(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
@@ -310,20 +312,23 @@ def _joined(rows: Any) -> Any:
     """Raises ValueError or TypeError for what is no rows of one length, or far too many."""
     if not isinstance(rows, list | tuple):
         raise TypeError(f"a {type(rows).__name__}")
-    parts = [_vector(row) for row in rows]
-    # Counted before anything is copied: one list may be named as a row a million times.
+    parts = [_flat(row) for row in rows]
+    # Counted before anything is looked at: a small file may name one list as a row a million times.
     if sum(len(part) for part in parts) > MOST:
         raise ValueError("it is too large")
+    for part in parts:
+        if not isinstance(part, np.ndarray) and not all(isinstance(x, int | float) for x in part):
+            raise TypeError("something else than numbers among its rows")
     return np.stack([np.asarray(part) for part in parts])
 
 
-def _vector(row: Any) -> Any:
-    """A row as a flat array or list of numbers; it may stand in a list or array by itself."""
+def _flat(row: Any) -> Any:
+    """A row as a flat array or list; it may stand in a list or array by itself."""
     if isinstance(row, list | tuple) and len(row) == 1 and isinstance(row[0], list | tuple | np.ndarray):
         row = row[0]
     if isinstance(row, np.ndarray):
         return row.reshape(-1)
-    if not isinstance(row, list | tuple) or not all(isinstance(x, int | float) for x in row):
+    if not isinstance(row, list | tuple):
         raise TypeError(f"a {type(row).__name__} among its rows")
     return row
 

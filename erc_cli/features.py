@@ -186,7 +186,7 @@ class Store:
         from erc_cli.feature_file import read_features
 
         path = self.path(key)
-        return read_features(path) if path.is_file() else None
+        return read_features(path, sealed=True) if path.is_file() else None
 
     def put(self, key: Key, file: FeatureFile) -> None:
         """Keep rows, whole or not at all.
@@ -251,7 +251,7 @@ class Store:
         for path in self.files():
             size = path.stat().st_size
             try:
-                file = read_features(path)
+                file = read_features(path, sealed=True)
             except DamagedError as error:
                 yield Held(path, size, damage=error.reason)
                 continue

@@ -119,7 +119,8 @@ class TrainJob:
     labels are the preset's, in its order, wherever the data set has the same ones; otherwise they
     are the data set's own (`Split.labels`).
     The plugin writes into `folder`, and resumes from what it finds there; what does not depend on
-    `seed` may be kept in `shared`, which the runs of several seeds have in common.
+    `seed` may be kept in `shared`, which the runs of several seeds have in common. `device` is where
+    its networks are to be fitted.
     """
 
     read: Callable[[str, str], Split]
@@ -129,6 +130,7 @@ class TrainJob:
     seed: int
     report: Report
     shared: Path
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from erc_cli.dataset import TRAINING_SPLITS
 from erc_cli.errors import UsageError
 from erc_cli.files import atomic_write, read_json
 from erc_cli.learning import Dataset, Report, Split, Trained
+from erc_cli.options import schema
 from erc_cli.preset import FILE, Preset, Use
 from erc_cli.registry import Registry
 from erc_cli.stages import FUSION
@@ -32,7 +33,8 @@ class Run:
     """One training run: what, on which data, where to, from which seed.
 
     `stages`: those to do now, the others must be done already or follow later. `start`: an earlier
-    run whose branches, and features that they gave, are taken over.
+    run whose branches, and features that they gave, are taken over. `shared`: a folder that runs of
+    several seeds have in common. `features`: a store of features of media; by default that in the cache.
     """
 
     preset: Preset
@@ -44,6 +46,7 @@ class Run:
     stages: frozenset[str] = frozenset((*Modality, FUSION))
     start: Path | None = None
     shared: Path | None = None
+    features: Path | None = None
 
 
 # --- stages that are done ---
@@ -70,10 +73,16 @@ def note_stage(folder: Path, stage: str, trained: Trained) -> None:
 
 
 def trained_use(run: Run, modality: Modality) -> Use:
-    """The branch with the options that its training gave."""
+    """The branch with the options that its training gave; other files stay where the preset has them."""
     use = run.preset.extractors[modality]
     done = done_stage(run.folder, str(modality))
-    return use if done is None else Use(use.name, {**use.options, **done.options}, run.folder)
+    known = schema(run.registry.extractor(use.name).build)
+    files = {
+        name: str((use.folder / value).resolve())
+        for name, value in use.options.items()
+        if name in known and known[name].takes_file and (use.folder / str(value)).exists()
+    }
+    return Use(use.name, {**use.options, **files, **(done.options if done else {})}, run.folder)
 
 
 def take_over(run: Run, start: Path) -> None:
@@ -102,8 +111,18 @@ def take_over(run: Run, start: Path) -> None:
         for name in _files(done.options, start):
             shutil.copy2(start / name, run.folder / name)
         note_stage(run.folder, stage, done)
-    if (start / FEATURES).is_dir() and not (run.folder / FEATURES).exists():
-        shutil.copytree(start / FEATURES, run.folder / FEATURES)
+    _copy_features(start / FEATURES, run.folder / FEATURES)
+    if start.name.startswith("seed-"):  # features of folds lie beside the seeds that share them
+        _copy_features(start.parent / FEATURES, (run.shared or run.folder) / FEATURES)
+
+
+def _copy_features(source: Path, target: Path) -> None:
+    """Those that are not there yet."""
+    for path in sorted(source.rglob("*.safetensors")):
+        new = target / path.relative_to(source)
+        if not new.exists():
+            new.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, new)
 
 
 def _files(options: Mapping[str, Any], folder: Path) -> list[str]:

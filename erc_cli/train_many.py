@@ -42,6 +42,7 @@ class Request:
     stages: tuple[str, ...] = ()
     start: Path | None = None
     threads: int = 1
+    features: Path | None = None
 
 
 def train_request(request: Request, report: Report, jobs: int = 1) -> list[Path]:
@@ -77,6 +78,7 @@ def prepare(request: Request, report: Report) -> list[Run]:
         seed=request.seed,
         report=report,
         start=request.start,
+        features=request.features,
     )
     if request.stages:
         first = replace(first, stages=frozenset(request.stages))

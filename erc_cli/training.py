@@ -6,8 +6,8 @@ may run side by side, and a run that was cut off goes on (within a stage: from i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from erc_cli.crossfit import branch_features, out_of_fold, remember
 from erc_cli.dataset import TRAINING_SPLITS, branches_for, labelled, relabel, training_reader
 from erc_cli.errors import UsageError
+from erc_cli.extraction import branches_of, with_features
 from erc_cli.learning import (
     FusionJob,
     JointBranch,
@@ -47,6 +48,7 @@ class Session:
     run: Run
     read: Callable[[str, str], Split]
     extractors: dict[Modality, Extractor] = field(default_factory=dict)
+    filled: dict[tuple[str, str], Split] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -233,7 +235,10 @@ def _fusion_job(session: Session, modalities: frozenset[Modality]) -> FusionJob:
     named = {m: (run.preset.extractors[m].name, e) for m, e in extractors.items()}
     data: dict[str, frozenset[Modality]] = {}
     for name in _data_of(run, FUSION):
-        both = [branches_for(session.read(name, split), named) for split in TRAINING_SPLITS]
+        for split in TRAINING_SPLITS:
+            uses = {m: trained_use(run, m) for m in modalities}
+            session.filled[name, split] = _fill(session, session.read(name, split), uses, extractors)
+        both = [branches_for(session.filled[name, split], named) for split in TRAINING_SPLITS]
         if both[0] & both[1]:
             data[name] = both[0] & both[1]
 
@@ -243,6 +248,15 @@ def _fusion_job(session: Session, modalities: frozenset[Modality]) -> FusionJob:
 
     heads = {m: e.head for m, e in extractors.items()}
     return FusionJob(data, get, heads, run.preset.labels, run.folder, run.seed, run.report)
+
+
+def _fill(
+    session: Session, split: Split, uses: Mapping[Modality, Use], extractors: Mapping[Modality, Extractor]
+) -> Split:
+    """The split with what its media, or imported files, give the branches; from the feature store."""
+    run = session.run
+    branches = branches_of(uses, run.registry, extractors, labels=run.preset.labels)
+    return with_features(split, branches, run.features, run.report)
 
 
 def _extractor(session: Session, modality: Modality) -> Extractor:
@@ -259,7 +273,7 @@ def _features(session: Session, name: str, split: str, modality: Modality) -> Fe
     run, stage = session.run, str(modality)
     use = run.preset.extractors[modality]
     spec = run.registry.extractor(use.name)
-    found = _strict(session, name, split)
+    found = relabel(session.filled[name, split], run.preset.labels, name)
     home = run.folder / FEATURES
     report = run.report
     folds = stage_options(run.preset, FUSION).folds
@@ -270,12 +284,16 @@ def _features(session: Session, name: str, split: str, modality: Modality) -> Fe
             path, lambda: branch_features(found, modality, use.name, _extractor(session, modality), report)
         )
     fit = partial(spec.train, **train_options(run.preset, stage, spec.train))
-    home = home / f"{name}-{split}-{stage}-of-{folds}"
+    # The same for every seed: five seeds of five folds would be hours of encoders that differ no more
+    # from each other than the folds do.
+    home = (run.shared or run.folder) / FEATURES / f"{name}-{split}-{stage}-of-{folds}"
 
     def features(trained: Trained, folder: Path, part: Split) -> Features:
         fold = Use(use.name, {**use.options, **trained.options}, folder)
         extractor = build_extractor(fold, run.registry, labels=run.preset.labels)
-        return branch_features(part, modality, use.name, extractor, report)
+        filled = _fill(session, part, {modality: fold}, {modality: extractor})
+        return branch_features(filled, modality, use.name, extractor, report)
 
     home.mkdir(parents=True, exist_ok=True)
-    return out_of_fold(_train_job(session, stage, home), name, folds, fit, features)
+    job = replace(_train_job(session, stage, home), seed=0)
+    return out_of_fold(job, name, folds, fit, features)

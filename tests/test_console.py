@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,22 @@ def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
         console.print_json({"x": float("nan")})
     with pytest.raises(TypeError, match="object is not JSON"):
         console.print_json(object())
+
+
+def test_long_work_writes_a_line_now_and_then(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`nohup erc train … 2> log`: something to look at, and not a line per step."""
+    monkeypatch.setattr(console, "_LOG_SECONDS", 0.05)
+    with console.progress(log=True) as report:
+        for i in range(3):
+            report(Progress("text", i, 100, "epoch 1/2"))
+        time.sleep(0.06)
+        report(Progress("text", 3, 100, "epoch 1/2, loss 1.2"))
+        report(Progress("text", 4, 100, "epoch 1/2, loss 1.1"))
+    assert capfd.readouterr().err == "text: 3 of 100, epoch 1/2, loss 1.2\n"
+    with console.progress(log=True, quiet=True) as report:
+        report(Progress("text", 1, 2))
+        time.sleep(0.06)
+        report(Progress("text", 2, 2))
+    assert capfd.readouterr().err == ""

@@ -159,7 +159,7 @@ def test_unlabelled_rows_are_answered_in_their_dialogue_and_not_scored() -> None
 def test_tables_have_a_cell_for_every_column(document: Mapping[str, Mapping]) -> None:
     tables = evaluation_tables(document)
     assert [len({len(table.columns), *map(len, table.rows)}) for table in tables] == [1] * 4
-    figures = dict((row[0], row) for row in tables[0].rows)
+    figures = {row[0]: row for row in tables[0].rows}
     f1 = document["systems"]["text"]["weighted_f1"]
     assert figures["text"][1] == f"{f1['mean']:.2f} ± {f1['std']:.2f}"
     assert tables[0].columns[-1] == "ECE at prior"

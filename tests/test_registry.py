@@ -105,7 +105,8 @@ def test_name_of_another_kind_is_said_so() -> None:
 def test_two_owners_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (
         "from erc_cli.hookspecs import hookimpl\n"
-        "from erc_cli.types import ExtractorSpec, Modality\n"
+        "from erc_cli.specs import ExtractorSpec\n"
+        "from erc_cli.types import Modality\n"
         "@hookimpl\n"
         "def erc_extractors():\n"
         "    return [ExtractorSpec('twin', Modality.TEXT, 'one of two', lambda: None)]\n"

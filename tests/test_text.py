@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.types import Conversation, Encoded, Status, Utterance
-from erc_text_minilm import build
 from erc_text_minilm.context import Window, plain, sequences
+from erc_text_minilm.minilm import build
 from erc_text_minilm.network import ContextEncoder, collate, save
-from erc_text_minilm.training import find_init
+from erc_text_minilm.pretrained import find_init
 
 TALK = Conversation(
     (
@@ -129,9 +129,60 @@ def test_damaged_weights_are_refused(tiny_bert: Path, tmp_path: Path, content: b
         build(weights=path, tokenizer=tiny_bert / "tokenizer.json")
 
 
+def test_the_shipped_branch_is_the_published_network(root: Path) -> None:
+    """Against transformers' own BERT with the preset's tensors, and a mean taken by hand."""
+    import json
+
+    from safetensors import safe_open
+    from transformers import BertConfig, BertModel
+
+    folder = root / "presets" / "default"
+    with safe_open(folder / "text.safetensors", framework="pt") as stream:
+        tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118
+        about = json.loads(stream.metadata()["erc"])
+    bert = BertModel(BertConfig(**json.loads(about["config"])), add_pooling_layer=False).eval()
+    bert.load_state_dict(
+        {n.removeprefix("encoder."): v for n, v in tensors.items() if n.startswith("encoder.")}
+    )
+    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    before, own, after = ("Anna: the report", "Ben: please hide me", "thank you")
+    pieces = [words.encode(text, add_special_tokens=False).ids for text in (before, own, after)]
+    ids = [101, *pieces[0], 102, *pieces[1], 102, *pieces[2], 102]
+    start, end = len(pieces[0]) + 2, len(pieces[0]) + len(pieces[1]) + 3
+    types = torch.zeros(1, len(ids), dtype=torch.long)
+    types[0, start:end] = 1
+    with torch.inference_mode():
+        states = bert(torch.tensor([ids]), token_type_ids=types).last_hidden_state[0]
+    extractor = build(
+        weights=folder / "text.safetensors", tokenizer=folder / "tokenizer.json", past=2, future=1
+    )
+    made = extractor.gather(TALK, [None] * 4).values[1]
+    np.testing.assert_allclose(made, states[start:end].mean(0).numpy(), atol=1e-5)
+    assert extractor.head is not None
+    np.testing.assert_array_equal(extractor.head.weight, tensors["head.weight"].numpy())
+
+
+def test_other_encoders_are_not_for_minilm(tiny_bert: Path, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    from erc_text_minilm.pretrained import pretrained
+
+    folder = shutil.copytree(tiny_bert, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "roberta"}))
+    with pytest.raises(UsageError, match=r"not a BERT \(roberta\)[\s\S]*text\.use=roberta"):
+        pretrained(folder, 7, "minilm")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(UsageError, match="not a BERT"):
+        pretrained(folder, 7, "minilm")
+
+
 def test_a_pretrained_model_must_be_whole(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no model\.safetensors, config\.json, tokenizer\.json"):
         find_init(str(tmp_path))
+    with pytest.raises(UsageError, match="there is no folder roberta-large"):
+        find_init("roberta-large")
 
 
 def test_a_repacked_model_with_another_hash_is_refused(

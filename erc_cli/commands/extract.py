@@ -73,7 +73,7 @@ def command(
 
     from erc_cli.dataset import open_datasets
 
-    name, dataset = next(iter(open_datasets([data], registry).items()))
+    name, dataset = next(iter(open_datasets([data], registry, recipe.data, recipe.folder).items()))
     chosen = _splits(name, dataset, splits)
     _make(output)
     with console.progress(quiet=quiet) as report:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from erc_cli import completion
 from erc_cli.click_parts import Command, Group
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def command() -> None:
     metavar="S",
     help="Its split, once for each FILE.  [default: by the file's name]",
 )
+@click.option(
+    "--preset", shell_complete=completion.presets, help="Open the data set with this preset's options."
+)
 @click.option("--columns", default="", metavar="A,B,C", help="Columns of a table.  [default: all of numbers]")
 @click.option(
     "--key", default="", metavar="K", help="Column(s) with the names, or the way to the array: 0.train"
@@ -66,7 +70,7 @@ def import_command(**asked: Any) -> None:
     from erc_cli.feature_import import import_file
 
     order, files = _order(asked), asked["files"]
-    targets = _targets(asked["data"], asked["splits"], files)
+    targets = _targets(asked["data"], asked["splits"], files, asked["preset"])
     output: Path = asked["output"]
     paths = [_output(output, order, target, path) for path, target in zip(files, targets, strict=True)]
     if len(set(paths)) < len(paths):
@@ -111,29 +115,35 @@ def _order(asked: dict[str, Any]) -> Order:
     )
 
 
-def _targets(data: str | None, splits: tuple[str, ...], files: tuple[Path, ...]) -> list[Target | None]:
+def _targets(
+    data: str | None, splits: tuple[str, ...], files: tuple[Path, ...], preset: str | None
+) -> list[Target | None]:
     from erc_cli.dataset import open_datasets
     from erc_cli.errors import UsageError
     from erc_cli.feature_import import Target
+    from erc_cli.preset import find_preset
     from erc_cli.registry import load_registry
 
     if data is None:
         if splits:
             raise UsageError("--split is of a data set.", hint="Name it: --data NAME:PATH")
         return [None] * len(files)
-    name, dataset = next(iter(open_datasets([data], load_registry()).items()))
+    registry = load_registry()
+    chosen = None if preset is None else find_preset(preset, registry, recipe=True)
+    options, folder = ({}, Path()) if chosen is None else (chosen.data, chosen.folder)
+    name, dataset = next(iter(open_datasets([data], registry, options, folder).items()))
     if splits and len(splits) != len(files):
         raise UsageError(
             f"{len(splits)} --split for {len(files)} files.",
             hint="Give --split once for each FILE, in order.",
         )
-    chosen = splits or [_guess(path, dataset) for path in files]
-    for split in chosen:
+    named = splits or [_guess(path, dataset) for path in files]
+    for split in named:
         if split not in dataset.splits:
             raise UsageError(
                 f"{name} has no split {split!r}.", hint=f"Its splits: {', '.join(dataset.splits)}"
             )
-    return [Target(name, dataset.read(split)) for split in chosen]
+    return [Target(name, dataset.read(split)) for split in named]
 
 
 def _guess(path: Path, dataset: Dataset) -> str:

@@ -51,6 +51,11 @@ from erc_cli.click_parts import Command
     help="Take the trained branches of an earlier run, and fit only the fusion anew.",
 )
 @click.option(
+    "--features",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where features of media are kept (erc extract -o). Default: the cache.",
+)
+@click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Branches trained side by side."
 )
 @click.option(
@@ -73,6 +78,7 @@ def command(
     joint: bool,
     folds: int | None,
     start: Path | None,
+    features: Path | None,
     jobs: int,
     threads: int,
     quiet: bool,
@@ -101,8 +107,9 @@ def command(
         stages=() if "all" in stages else stages,
         start=start,
         threads=threads,
+        features=features,
     )
-    with console.progress(quiet=quiet) as report:
+    with console.progress(quiet=quiet, log=True) as report:
         folders = train_request(request, report, jobs)
     err = console.err(quiet=quiet)
     if not (folders[0] / "preset.yaml").exists():

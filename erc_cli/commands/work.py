@@ -13,6 +13,7 @@ from rich.text import Text
 from erc_cli import console, view
 from erc_cli.device import find_device
 from erc_cli.errors import UsageError
+from erc_cli.features import refuse_bound_to_data
 from erc_cli.learning import Progress, Report
 from erc_cli.pipeline import Model, load_model
 from erc_cli.prediction import (
@@ -119,6 +120,7 @@ def load(
     preset = override(find_preset(wanted.preset, registry), wanted.settings, registry)
     reduced = only(preset, wanted.keep, registry) if wanted.keep else preset
     reduced = without(reduced, wanted.drop, registry)
+    refuse_bound_to_data(reduced, registry)
     for use in reduced.extractors.values():
         registry.require(registry.extractor(use.name))
     recording = open_recording(inputs.media, inputs.transcript, registry, format=transcript_format)

@@ -40,6 +40,7 @@ def erc_extractors() -> Sequence[ExtractorSpec]:
             build=build,
             needs=("parselmouth",),
             extra="audio",
+            late=("log", "context"),
             licence="no weights; the library praat-parselmouth is GPL-3.0-or-later",
         )
     ]

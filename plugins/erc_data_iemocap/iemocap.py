@@ -75,6 +75,7 @@ class Iemocap:
             targets=tuple(tuple(INDEX.get(turn.emotion, -1) for turn in turns) for turns in dialogues),
             ready=self._ready(dialogues),
             sources=sources,
+            ids=tuple(tuple(turn.id for turn in turns) for turns in dialogues),
             warnings=(*self._version(split, dialogues), *self._notes, *notes),
         )
 

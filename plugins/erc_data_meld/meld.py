@@ -111,6 +111,7 @@ class Meld:
             targets=tuple(tuple(targets[key] for key in group) for group in groups),
             ready=ready,
             sources=sources,
+            ids=tuple(tuple(f"dia{d}_utt{u}" for d, u in group) for group in groups),
             warnings=(
                 *another_version(len(rows), UTTERANCES[split], "utterances"),
                 *prosody_notes,

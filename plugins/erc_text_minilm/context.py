@@ -1,9 +1,11 @@
 """An utterance and its context as token ids (M2FNet section 3.1, in the manner of EmoBERTa).
 
     [CLS] NAME: past [SEP] NAME: the utterance [SEP] NAME: next [SEP]
+    <s>NAME: past</s></s>NAME: the utterance</s></s>NAME: next</s>
 
-The utterance itself has token type 1, everything around it type 0, and the encoder's output is
-averaged over the utterance's own tokens and the separator that closes it.
+The special tokens are the model's own, as its tokenizer joins two texts: BERT has one separator
+between them, RoBERTa two. The utterance itself has token type 1 where the model has types, everything
+around it type 0. Its own tokens and the separator that closes it are its span.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from erc_cli.errors import UsageError
 from erc_cli.types import Conversation, Utterance
 
 # Transcripts differ in their quotes and dashes; the words are the same.
@@ -36,11 +39,15 @@ PLAIN = str.maketrans(
 )
 
 
+#: what begins and ends a text where the tokenizer has no template
+NAMES = (("[CLS]", "[SEP]"), ("<s>", "</s>"))
+
+
 class Tokenizer(Protocol):
     """The part of `tokenizers.Tokenizer` that is used here."""
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
-        """Token ids of a text."""
+    def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool) -> Encoding:
+        """Token ids of a text, or of two."""
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a special token."""
@@ -52,6 +59,15 @@ class Encoding(Protocol):
     @property
     def ids(self) -> list[int]:
         """Token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Ids of the special tokens: one at the begin, `between` two texts, one at the end."""
+
+    begin: int
+    between: tuple[int, ...]
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,37 +97,51 @@ def plain(utterance: Utterance, *, speakers: bool) -> str:
 
 def sequences(conversation: Conversation, tokenizer: Tokenizer, window: Window) -> Iterator[Sample]:
     """One model input per utterance, in order."""
-    begin, separator = _special(tokenizer, "[CLS]"), _special(tokenizer, "[SEP]")
+    marks = marks_of(tokenizer)
     pieces = [
         tokenizer.encode(plain(u, speakers=window.speakers), add_special_tokens=False).ids
         for u in conversation.utterances
     ]
     for i in range(len(pieces)):
-        yield _around(pieces, i, begin, separator, window)
+        yield _around(pieces, i, marks, window)
 
 
-def _special(tokenizer: Tokenizer, token: str) -> int:
-    number = tokenizer.token_to_id(token)
-    if number is None:
-        raise ValueError(f"the tokenizer has no {token}")
-    return number
+def marks_of(tokenizer: Tokenizer) -> Marks:
+    """The special tokens as the tokenizer's own template for two texts has them, else by their names.
+
+    Raises:
+        UsageError: there are none.
+    """
+    single = tokenizer.encode("", add_special_tokens=True).ids
+    pair = tokenizer.encode("", "", add_special_tokens=True).ids
+    if len(single) == 2 and len(pair) > 2:
+        return Marks(pair[0], tuple(pair[1:-1]), pair[-1])
+    for first, last in NAMES:
+        begin, end = tokenizer.token_to_id(first), tokenizer.token_to_id(last)
+        if begin is not None and end is not None:
+            return Marks(begin, (end,), end)
+    raise UsageError(
+        "The tokenizer has no tokens that begin and end a text, such as [CLS] and [SEP].",
+        hint="Give the tokenizer.json of an encoder such as BERT or RoBERTa.",
+    )
 
 
-def _around(pieces: Sequence[list[int]], i: int, begin: int, separator: int, window: Window) -> Sample:
+def _around(pieces: Sequence[list[int]], i: int, marks: Marks, window: Window) -> Sample:
     """The utterance first, then its neighbours from the nearest outwards while tokens are left."""
     own = pieces[i][: window.max_tokens - 2]
     left = window.max_tokens - 2 - len(own)
+    gap = len(marks.between)
     before: list[int] = []
     after: list[int] = []
     for distance in range(1, max(window.past, window.future) + 1):
-        if distance <= window.past and i - distance >= 0 and left > 1:
-            piece = pieces[i - distance][-(left - 1) :]
-            before = [*piece, separator, *before]
-            left -= len(piece) + 1
-        if distance <= window.future and i + distance < len(pieces) and left > 1:
-            piece = pieces[i + distance][: left - 1]
-            after = [*after, *piece, separator]
-            left -= len(piece) + 1
+        if distance <= window.past and i - distance >= 0 and left > gap:
+            piece = pieces[i - distance][-(left - gap) :]
+            before = [*piece, *marks.between, *before]
+            left -= len(piece) + gap
+        if distance <= window.future and i + distance < len(pieces) and left > gap:
+            piece = pieces[i + distance][: left - gap]
+            after = [*after, *marks.between, *piece]
+            left -= len(piece) + gap
     start = 1 + len(before)
-    ids = (begin, *before, *own, separator, *after)
+    ids = (marks.begin, *before, *own, *after, marks.end)
     return Sample(ids, start, start + len(own) + 1)

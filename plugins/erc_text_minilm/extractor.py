@@ -1,30 +1,75 @@
-"""The extractor `minilm`: features of every utterance of a conversation in its context."""
+"""The extractors `minilm` and `roberta`: features of every utterance of a conversation in its context."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from erc_cli.errors import ErcError, UsageError
+from erc_cli.errors import UsageError
 from erc_cli.types import Clip, Conversation, Encoded, Features, Head, Status, Utterance, Wish
 from erc_text_minilm.context import Window, sequences
-from erc_text_minilm.network import collate, load
+from erc_text_minilm.network import ContextEncoder, Pooling, load
+from erc_text_minilm.pretrained import (
+    TOKENIZER,
+    TRAINED,
+    check_fit,
+    check_folder,
+    pretrained,
+    read_tokenizer,
+)
 
 
-def read_tokenizer(path: Path) -> Tokenizer:
-    """A `tokenizer.json`.
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How the encoder runs: inputs at once, where, in which numbers, and what of a text it gives."""
+
+    batch: int
+    device: str
+    dtype: str = "float32"
+    pooling: Pooling = "own"
+
+
+def open_minilm(weights: Path, tokenizer: Path, window: Window, running: Running) -> TextExtractor:
+    """The trained extractor `minilm`.
 
     Raises:
-        ErcError: it is damaged.
+        ErcError: a file is damaged, or an option out of range.
     """
-    try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # noqa: BLE001 - the library raises plain Exception
-        raise ErcError(f"{path}: not a tokenizer ({error}).", hint="Get the preset anew.") from None
+    model, head = load(weights)
+    return TextExtractor(model, head, read_tokenizer(tokenizer), window, running)
+
+
+def open_encoder(source: Path, tokenizer: Path | None, window: Window, running: Running) -> TextExtractor:
+    """The extractor `roberta`, trained (a file), or as published (a model's folder: without a head).
+
+    Raises:
+        ErcError: a file is damaged, or an option does not fit the model.
+    """
+    head: Head | None = None
+    if source.is_dir():
+        check_folder(source, "text.weights")
+        words = read_tokenizer(tokenizer or source / TOKENIZER)
+        source = source / TRAINED if (source / TRAINED).is_file() else source
+    else:
+        words = read_tokenizer(tokenizer or source.with_name(TOKENIZER))
+    if source.is_dir():
+        model = pretrained(source, 1, "roberta", running.pooling, "text.weights").eval()
+    else:
+        model, head = load(source, "roberta")
+        if model.pooling != running.pooling:
+            raise UsageError(
+                f"text.pooling: {source} was trained with {model.pooling!r}, not {running.pooling!r}.",
+                hint=f"Type: --set text.pooling={model.pooling}, or train anew.",
+            )
+    check_fit(model, words, window, "text")
+    if running.dtype != "float32":
+        model.encoder.to(getattr(torch, running.dtype))
+    return TextExtractor(model, head, words, window, running)
 
 
 def has_words(utterance: Utterance) -> bool:
@@ -41,16 +86,15 @@ def _check_range(option: str, value: int, least: int, most: int | None) -> None:
 class TextExtractor:
     """Needs no media; all the work is in `gather`, in batches of like length."""
 
-    def __init__(self, weights: Path, tokenizer: Path, window: Window, *, batch: int, device: str) -> None:
-        self._model, self._head = load(weights)
-        positions = int(self._model.config["max_position_embeddings"])
-        _check_range("batch", batch, 1, None)
+    def __init__(
+        self, model: ContextEncoder, head: Head | None, tokenizer: Tokenizer, window: Window, running: Running
+    ) -> None:
+        _check_range("batch", running.batch, 1, None)
         _check_range("past", window.past, 0, None)
         _check_range("future", window.future, 0, None)
-        _check_range("max_tokens", window.max_tokens, 3, positions)
-        self._model.to(device)
-        self._tokenizer = read_tokenizer(tokenizer)
-        self._window, self._batch, self._device = window, batch, device
+        _check_range("max_tokens", window.max_tokens, 3, model.positions)
+        self._model, self._head = model.to(running.device), head
+        self._tokenizer, self._window, self._batch = tokenizer, window, running.batch
 
     @property
     def dim(self) -> int:
@@ -58,8 +102,8 @@ class TextExtractor:
         return self._model.dim
 
     @property
-    def head(self) -> Head:
-        """The classifier that the encoder was fine-tuned with."""
+    def head(self) -> Head | None:
+        """The classifier that the encoder was fine-tuned with, if it was."""
         return self._head
 
     def wish(self, utterance: Utterance) -> Wish:
@@ -78,7 +122,7 @@ class TextExtractor:
         order = sorted(range(len(samples)), key=lambda i: len(samples[i].ids))
         for begin in range(0, len(order), self._batch):
             chosen = order[begin : begin + self._batch]
-            inputs = [part.to(self._device) for part in collate([samples[i] for i in chosen])]
+            inputs = self._model.inputs([samples[i] for i in chosen])
             values[chosen] = self._model.features(*inputs).float().cpu().numpy()
         status = tuple(Status.OK if has_words(u) else Status.NO_TEXT for u in conversation.utterances)
         present = np.array([s is Status.OK for s in status], dtype=bool)

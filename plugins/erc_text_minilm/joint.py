@@ -14,17 +14,9 @@ from erc_cli.fitting import seed_everything
 from erc_cli.learning import TrainJob
 from erc_cli.types import Conversation
 from erc_text_minilm.context import Sample, Window, sequences
-from erc_text_minilm.network import ContextEncoder, collate, save
-from erc_text_minilm.training import (
-    TOKENIZER,
-    TRAINED,
-    Settings,
-    begin,
-    find_init,
-    optimizer_groups,
-    options_of,
-    read_tokenizer,
-)
+from erc_text_minilm.network import ContextEncoder, Kind, save
+from erc_text_minilm.pretrained import TOKENIZER, TRAINED, find_init, read_tokenizer
+from erc_text_minilm.training import Settings, begin, optimizer_groups, options_of
 
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray
@@ -33,13 +25,13 @@ if TYPE_CHECKING:
 class JointEncoder:
     """The pretrained encoder with its own head; `forward` keeps the gradients."""
 
-    def __init__(self, job: TrainJob, options: Mapping[str, Any]) -> None:
+    def __init__(self, job: TrainJob, options: Mapping[str, Any], kind: Kind = "minilm") -> None:
         shape = {f.name for f in fields(Window)}
         window = Window(**{k: v for k, v in options.items() if k in shape})
-        settings = Settings(**{k: v for k, v in options.items() if k not in shape})
+        settings = Settings(**{k: v for k, v in options.items() if k not in shape}, kind=kind)
         self._settings = settings
         self._window = window
-        self._tokenizer = read_tokenizer(find_init(settings.init))
+        self._tokenizer = read_tokenizer(find_init(settings.init) / TOKENIZER)
         self._model: ContextEncoder = begin(job, settings, window)
         seed_everything(job.seed * 100)
 
@@ -64,7 +56,7 @@ class JointEncoder:
     def forward(self, batch: Sequence[object]) -> tuple[Tensor, Tensor]:
         """Features [n, d] and logits [n, classes] of all utterances of the conversations."""
         samples = [s for talk in cast("Sequence[tuple[Sample, ...]]", batch) for s in talk]
-        features = self._model.features(*collate(samples))
+        features = self._model.features(*self._model.inputs(samples))
         logits: Tensor = self._model.head(self._model.dropout(features))
         return features, logits
 
@@ -73,4 +65,4 @@ class JointEncoder:
         with torch.no_grad():
             save(self._model, prior, folder / TRAINED)
         self._tokenizer.save(str(folder / TOKENIZER))
-        return options_of(self._window)
+        return options_of(self._window, self._settings)

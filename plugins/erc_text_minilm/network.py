@@ -1,24 +1,31 @@
-"""The encoder: a BERT network, averaged over the utterance's own tokens, and a linear head."""
+"""The encoder: a transformer, pooled over the utterance's own tokens, and a linear head."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from erc_cli.errors import ErcError
 from erc_cli.torchaudio_guard import prepare
 from erc_cli.types import Head
 from erc_cli.weights import read_weights, write_weights
 from erc_text_minilm.context import Sample
+from erc_text_minilm.encoders import new_encoder, positions_of, takes
 
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray
 
-SCHEMA = "erc.minilm/1"
+Kind = Literal["minilm", "roberta"]
+Pooling = Literal["own", "first"]
+Inputs = tuple[Tensor, Tensor, Tensor]
+
+SCHEMAS: dict[Kind, str] = {"minilm": "erc.minilm/1", "roberta": "erc.roberta/1"}
 KEYS = (
     "vocab_size",
     "hidden_size",
@@ -30,35 +37,56 @@ KEYS = (
     "hidden_act",
     "layer_norm_eps",
 )
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 class ContextEncoder(nn.Module):
-    """Ids [b, t], types [b, t], mask [b, t] -> features [b, d] -> logits [b, classes]."""
+    """Ids [b, t], types [b, t], mask [b, t] -> features [b, d] -> logits [b, classes].
 
-    def __init__(self, config: dict[str, Any], classes: int, dropout: float = 0.1) -> None:
+    `kind` minilm: a BERT of the shape in `config`. roberta: the Hugging Face encoder that `config`
+    describes, whose weights are still to be filled in. `pooling` own: mean of the last layer's states
+    over the utterance's span; first: the state of the first token (`<s>`, `[CLS]`).
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        classes: int,
+        dropout: float = 0.1,
+        *,
+        kind: Kind = "minilm",
+        pooling: Pooling = "own",
+    ) -> None:
         super().__init__()
-        prepare()  # transformers imports torchaudio wherever it is installed, working or not
-        from transformers import BertConfig, BertModel
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # the bar on stderr is ours
-
-        self.config = {key: config[key] for key in KEYS}
-        bert = BertConfig(
-            **self.config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, pad_token_id=0
-        )
-        self.encoder = BertModel(bert, add_pooling_layer=False)
+        self.kind, self.pooling = kind, pooling
+        self.config = {key: config[key] for key in KEYS} if kind == "minilm" else dict(config)
+        self.encoder: Any = _bert(self.config, dropout) if kind == "minilm" else new_encoder(self.config)
+        shape: Any = self.encoder.config
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.config["hidden_size"], classes)
+        self.head = nn.Linear(int(shape.hidden_size), classes)
+        self.layers, self.vocabulary = int(shape.num_hidden_layers), int(shape.vocab_size)
+        self.pad = int(shape.pad_token_id or 0)
+        self.positions = positions_of(self.encoder)
+        types = getattr(shape, "type_vocab_size", 0) or 0
+        self._typed = types >= 2 and takes(self.encoder.forward, "token_type_ids")
 
     @property
     def dim(self) -> int:
         """Width d of the features."""
-        return int(self.config["hidden_size"])
+        return self.head.in_features
+
+    def inputs(self, samples: Sequence[Sample]) -> Inputs:
+        """What `forward` takes, where the weights are."""
+        ids, types, mask = collate(samples, self.pad)
+        device = self.head.weight.device
+        return ids.to(device), types.to(device), mask.to(device)
 
     def features(self, ids: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """The last layer's mean over the tokens of type 1 (the utterance and its separator), [b, d]."""
-        states = self.encoder(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
+        """The last layer's states, pooled (over the tokens of type 1, or the first token's), [b, d]."""
+        more = {"token_type_ids": types} if self._typed else {}
+        states: Tensor = self.encoder(input_ids=ids, attention_mask=mask, **more).last_hidden_state.float()
+        if self.pooling == "first":
+            return states[:, 0]
         own = types.unsqueeze(-1).to(states.dtype)
         mean: Tensor = (states * own).sum(1) / own.sum(1)
         return mean
@@ -68,11 +96,31 @@ class ContextEncoder(nn.Module):
         logits: Tensor = self.head(self.dropout(self.features(ids, types, mask)))
         return logits
 
+    def level(self, parameter: str) -> int:
+        """The layer that a parameter is in, from 0; embeddings are below (-1), what else on top."""
+        found = _LAYER.search(parameter)
+        if found:
+            return int(found[1])
+        return -1 if "embeddings" in parameter else self.layers - 1
 
-def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
-    """Padded ids, types and mask, each int64 [b, t]."""
+
+def _bert(config: Mapping[str, Any], dropout: float) -> nn.Module:
+    prepare()  # transformers imports torchaudio wherever it is installed, working or not
+    from transformers import BertConfig, BertModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the bar on stderr is ours
+    bert = BertConfig(
+        **config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, pad_token_id=0
+    )
+    encoder: nn.Module = BertModel(bert, add_pooling_layer=False)
+    return encoder
+
+
+def collate(samples: Sequence[Sample], pad: int = 0) -> Inputs:
+    """Padded ids, types and mask, each int64 [b, t]. Type 1 is the utterance's span."""
     longest = max(len(sample.ids) for sample in samples)
-    ids = torch.zeros(len(samples), longest, dtype=torch.long)
+    ids = torch.full((len(samples), longest), pad, dtype=torch.long)
     types, mask = torch.zeros_like(ids), torch.zeros_like(ids)
     for row, sample in enumerate(samples):
         ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
@@ -83,22 +131,37 @@ def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
 
 def save(model: ContextEncoder, prior: FloatArray, path: Path) -> None:
     """Weights as float16 with the network's shape beside them."""
-    tensors = {name: value.half().numpy() for name, value in model.state_dict().items()}
+    tensors = {name: value.half().cpu().numpy() for name, value in model.state_dict().items()}
     tensors["head.prior"] = prior
-    write_weights(path, tensors, SCHEMA, {"config": json.dumps(model.config)})
+    about = {"config": json.dumps(model.config)}
+    if model.kind != "minilm":
+        about["pooling"] = model.pooling
+    write_weights(path, tensors, SCHEMAS[model.kind], about)
 
 
-def load(path: Path) -> tuple[ContextEncoder, Head]:
+def load(path: Path, kind: Kind = "minilm") -> tuple[ContextEncoder, Head]:
     """The network with its weights, ready for inference, and its head.
 
     Raises:
         ErcError: the file is not one that `save` wrote.
     """
-    found = read_weights(path, SCHEMA)
+    found = read_weights(path, SCHEMAS[kind])
     tensors = {name: torch.from_numpy(value).float() for name, value in found.tensors.items()}
+    absent = [n for n in ("head.prior", "head.weight", "head.bias") if n not in tensors]
+    if absent or "config" not in found.metadata:
+        raise _not_whole(path, f"{(*absent, 'config')[0]} is missing")
     prior = tensors.pop("head.prior")
-    model = ContextEncoder(json.loads(found.metadata["config"]), classes=len(prior))
-    model.load_state_dict(tensors)
+    pooling: Pooling = "first" if found.metadata.get("pooling") == "first" else "own"
+    config = json.loads(found.metadata["config"])
+    model = ContextEncoder(config, classes=len(prior), kind=kind, pooling=pooling)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise _not_whole(path, str(error).splitlines()[-1].strip()) from None
     model.eval()
     head = Head(tensors["head.weight"].numpy(), tensors["head.bias"].numpy(), prior.numpy())
     return model, head
+
+
+def _not_whole(path: Path, reason: str) -> ErcError:
+    return ErcError(f"{path}: not weights as erc saves them: {reason}", hint="Get the preset anew.")
