@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from erc_cli.ablation_plan import Plan, Variant, name_of, only, setting_of
-from erc_cli.dataset import features_of, labelled
+from erc_cli.dataset import labelled
 from erc_cli.errors import UsageError
-from erc_cli.evaluation import Answers, check_features, fused
-from erc_cli.learning import Labelled, Progress, Report, Split
+from erc_cli.evaluation import Answers, Means, check_features, fused
+from erc_cli.learning import Labelled, Progress, Split
 from erc_cli.paper import SOURCE, printed
-from erc_cli.pipeline import Model, load_model
+from erc_cli.pipeline import Model
 from erc_cli.preset import Preset, Use
 from erc_cli.registry import Registry
 from erc_cli.scoring import Board, Said, comparisons, make_board, system
@@ -26,23 +26,20 @@ if TYPE_CHECKING:
 SCHEMA = "erc.ablation.data/1"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Features of one split by branch: variants that share a branch share its features."""
 
     split: Split
-    report: Report
-    kept: dict[str, Features | None]
+    means: Means
+    kept: dict[str, Features | None] = field(default_factory=dict)
 
     def features(self, model: Model, preset: Preset) -> Labelled:
         """As `evaluation.features_for`, each branch computed once."""
         keys = {m: _branch_key(use) for m, use in preset.extractors.items()}
-        fresh = {
-            m: (preset.extractors[m].name, e) for m, e in model.extractors.items() if keys[m] not in self.kept
-        }
-        made = features_of(self.split, fresh, self.report) if fresh else None
-        for m in fresh:
-            self.kept[keys[m]] = None if made is None else made.features.get(m)
+        fresh = {m: e for m, e in model.extractors.items() if keys[m] not in self.kept}
+        made = self.means.features(replace(model, extractors=fresh), preset, self.split) if fresh else {}
+        self.kept.update({keys[m]: made.get(m) for m in fresh})
         known = {m: self.kept[key] for m, key in keys.items()}
         data = labelled(self.split, {m: f for m, f in known.items() if f is not None})
         check_features(data, self.split, list(preset.extractors))
@@ -59,23 +56,21 @@ def _branch_key(use: Use) -> str:
     return json.dumps([use.name, parts], sort_keys=True, default=str)
 
 
-def score_variants(
-    presets: Mapping[str, Sequence[Preset]], split: Split, registry: Registry, device: str, report: Report
-) -> Board:
+def score_variants(presets: Mapping[str, Sequence[Preset]], split: Split, means: Means) -> Board:
     """Every variant's fused answers on the split, from what the split has for it."""
-    memory = Memory(split, report, {})
+    memory = Memory(split, means)
     said: dict[str, Said] = {}
     for done, (name, seeds) in enumerate(presets.items()):
-        report(Progress("scores", done, len(presets), name))
-        said[name] = Said(tuple(_answer(preset, memory, registry, device) for preset in seeds))
-    report(Progress("scores", len(presets), len(presets), ""))
+        means.report(Progress("scores", done, len(presets), name))
+        said[name] = Said(tuple(_answer(preset, memory) for preset in seeds))
+    means.report(Progress("scores", len(presets), len(presets), ""))
     rows = labelled(split, {})
     labels = next(iter(presets.values()))[0].labels
     return make_board(said, rows.targets[rows.known], rows.dialogues[rows.known], labels)
 
 
-def _answer(preset: Preset, memory: Memory, registry: Registry, device: str) -> FloatArray:
-    model = load_model(preset, registry, device=device)
+def _answer(preset: Preset, memory: Memory) -> FloatArray:
+    model = memory.means.load(preset)
     data = memory.features(model, preset)
     probabilities: FloatArray = fused(model, data, frozenset(data.features))[data.known]
     return probabilities

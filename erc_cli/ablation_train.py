@@ -30,7 +30,8 @@ NOTE = "variant.json"
 class Training:
     """How the variants are trained anew: `folder/VARIANT/seed-N`, a trained preset each.
 
-    `start`: an earlier run whose branches are taken over where they fit.
+    `start`: an earlier run whose branches are taken over where they fit. `features`: a store of
+    features of media, by default that in the cache.
     """
 
     registry: Registry
@@ -39,6 +40,7 @@ class Training:
     seeds: tuple[int, ...]
     report: Report
     start: Path | None = None
+    features: Path | None = None
 
 
 def train_variants(plan: Plan, work: Training) -> dict[str, list[Preset]]:
@@ -98,7 +100,8 @@ def _run(variant: Variant, seed: int, work: Training) -> Run:
         folder=home / f"seed-{seed}",
         seed=seed,
         report=lambda p: work.report(replace(p, note=label + p.note)),
-        shared=work.folder,
+        shared=home,
+        features=work.features,
     )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from erc_cli.attribution import coalitions
 from erc_cli.dataset import features_of, labelled, take
 from erc_cli.errors import ErcError, UsageError
+from erc_cli.extraction import branches_of, with_features
 from erc_cli.files import read_json
 from erc_cli.learning import Labelled, Report, Split
-from erc_cli.pipeline import Model, priors_of
+from erc_cli.pipeline import Model, load_model, priors_of
 from erc_cli.preset import FILE, Preset, find_preset
 from erc_cli.run_record import RECORD, describe
 from erc_cli.scoring import Said, comparisons, make_board, system
@@ -110,15 +111,41 @@ class Answers:
     dialogues: IntArray
 
 
-def features_for(model: Model, names: Mapping[Modality, str], split: Split, progress: Report) -> Labelled:
-    """The split's features; `names` are the extractors' registered names.
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What presets are scored with. `store`: features of media, by default those in the cache."""
+
+    registry: Registry
+    device: str
+    report: Report
+    store: Path | None = None
+
+    def load(self, preset: Preset) -> Model:
+        """The preset, built."""
+        return load_model(preset, self.registry, device=self.device)
+
+    def features(self, model: Model, preset: Preset, split: Split) -> Mapping[Modality, Features]:
+        """Features of the split's rows from each of the model's branches that it has something for.
+
+        Media are read through the store; what is not in it yet is computed and kept.
+        """
+        uses = {m: preset.extractors[m] for m in model.extractors}
+        given = {"device": self.device, "labels": preset.labels}
+        branches = branches_of(uses, self.registry, model.extractors, **given)
+        filled = with_features(split, branches, self.store, self.report)
+        extractors = {m: (uses[m].name, e) for m, e in model.extractors.items()}
+        data = features_of(filled, extractors, self.report)
+        return {} if data is None else data.features
+
+
+def features_for(model: Model, preset: Preset, split: Split, means: Means) -> Labelled:
+    """The split's labels and features.
 
     Raises:
         UsageError: see `check_features`.
     """
-    extractors = {m: (names[m], e) for m, e in model.extractors.items()}
-    data = features_of(split, extractors, progress) or labelled(split, {})
-    check_features(data, split, list(extractors))
+    data = labelled(split, means.features(model, preset, split))
+    check_features(data, split, list(model.extractors))
     return data
 
 

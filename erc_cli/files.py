@@ -116,6 +116,18 @@ def copy_folder(source: Path, target: Path, *, replace: bool = False) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """One file under two names where the disk can do that, else a copy; replaces `target`.
+
+    For files that are replaced and never changed in place, such as weights.
+    """
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another disk, or a file system without links
+        shutil.copy2(source, target)
+
+
 def cache_folder() -> Path:
     """`$ERC_CACHE`, else `erc` in the platform's cache folder; it may not exist yet."""
     own = os.environ.get("ERC_CACHE")

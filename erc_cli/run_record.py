@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import yaml
 from erc_cli import __version__
 from erc_cli.dataset import TRAINING_SPLITS
 from erc_cli.errors import UsageError
-from erc_cli.files import atomic_write, read_json
+from erc_cli.files import atomic_write, link_or_copy, read_json
 from erc_cli.learning import Dataset, Report, Split, Trained
 from erc_cli.options import schema
 from erc_cli.preset import FILE, Preset, Use
@@ -57,12 +56,12 @@ def _note_path(folder: Path, stage: str) -> Path:
 
 
 def done_stage(folder: Path, stage: str) -> Trained | None:
-    """What the stage gave, if an earlier call finished it."""
-    path = _note_path(folder, stage)
-    if not path.exists():
-        return None
-    found = read_json(path)
-    return Trained(found["options"], found["metrics"])
+    """What the stage gave, if an earlier call finished it; a finished run has it in its record."""
+    note, record = _note_path(folder, stage), folder / RECORD
+    found = read_json(note) if note.exists() else None
+    if found is None and (folder / FILE).exists() and record.exists():
+        found = read_json(record).get("stages", {}).get(stage)
+    return None if found is None else Trained(found["options"], found["metrics"])
 
 
 def note_stage(folder: Path, stage: str, trained: Trained) -> None:
@@ -109,7 +108,7 @@ def take_over(run: Run, start: Path) -> None:
                 hint="Leave out --from, or give a run of the same branch.",
             )
         for name in _files(done.options, start):
-            shutil.copy2(start / name, run.folder / name)
+            link_or_copy(start / name, run.folder / name)
         note_stage(run.folder, stage, done)
     _copy_features(start / FEATURES, run.folder / FEATURES)
     if start.name.startswith("seed-"):  # features of folds lie beside the seeds that share them
@@ -122,7 +121,7 @@ def _copy_features(source: Path, target: Path) -> None:
         new = target / path.relative_to(source)
         if not new.exists():
             new.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, new)
+            link_or_copy(path, new)
 
 
 def _files(options: Mapping[str, Any], folder: Path) -> list[str]:

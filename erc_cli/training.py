@@ -25,6 +25,7 @@ from erc_cli.learning import (
     Trained,
     TrainJob,
 )
+from erc_cli.options import schema
 from erc_cli.preset import Use, build_extractor, train_options
 from erc_cli.run_record import (
     FEATURES,
@@ -188,7 +189,9 @@ def _joint(session: Session) -> None:
     for modality in sorted(together):
         branch = run.registry.extractor(run.preset.extractors[modality].name)
         if branch.joint is not None:
-            settings = train_options(run.preset, str(modality), branch.train or branch.joint)
+            fit = branch.train or branch.joint
+            defaults = {name: o.default for name, o in schema(fit).items() if not o.required}
+            settings = defaults | train_options(run.preset, str(modality), fit)
             branches[modality] = branch.joint(_train_job(session, str(modality), run.folder), **settings)
     job = _fusion_job(session, frozenset(run.preset.extractors) - together)
     settings = train_options(run.preset, FUSION, spec.joint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import wave
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import yaml
 from conftest import EMOTIONS, Erc
 
 from erc_cli.errors import ErcError, UsageError
-from erc_cli.evaluation import Answers, answers_of, document_of, find_trained
-from erc_cli.learning import Labelled, Split
+from erc_cli.evaluation import Answers, Means, answers_of, document_of, features_for, find_trained
+from erc_cli.fakes import FakePlugin
+from erc_cli.learning import Labelled, Source, Split
 from erc_cli.main import erc as command
 from erc_cli.pipeline import Model
-from erc_cli.registry import load_registry
+from erc_cli.preset import Preset, Use
+from erc_cli.registry import Registry, load_registry
 from erc_cli.report_tables import Table, evaluation_tables, main_system
 from erc_cli.reports import check_reports, latex, markdown, tex, write_reports
 from erc_cli.types import Conversation, Features, Modality, Status, Utterance
@@ -151,6 +154,29 @@ def test_unlabelled_rows_are_answered_in_their_dialogue_and_not_scored() -> None
     assert seen[:3] == [3, 2, 1]
     assert answers.targets.tolist() == [0, 0, 0]
     assert {len(p) for p in answers.systems.values()} == {3}
+
+
+def test_media_are_read_through_the_store(tmp_path: Path) -> None:
+    """Two utterances of a recording of 3 s: the fake voice features are their lengths in seconds."""
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes((np.sin(np.arange(48_000) / 20) * 9000).astype("<i2").tobytes())
+    talk = Conversation((Utterance(0, 1, "a"), Utterance(1, 3, "bc")))
+    sources = ((Source(tmp_path / "a.wav", 0, 1), Source(tmp_path / "a.wav", 1, 3)),)
+    part = Split("dev", LABELS, "0" * 64, (talk,), ((0, 1),), sources=sources)
+    registry = Registry.of(FakePlugin())
+    uses = {Modality.TEXT: Use("fake-text"), Modality.AUDIO: Use("fake-audio")}
+    preset = Preset("p", tmp_path / "p.yaml", "", LABELS, uses, Use("fake-mean"))
+    means = Means(registry, "cpu", lambda progress: None, tmp_path / "store")
+    model = means.load(preset)
+    for _ in range(2):  # the second time from the store
+        data = features_for(model, preset, part, means)
+        assert data.features[Modality.AUDIO].values[:, 0] == pytest.approx([1, 2], abs=1e-3)
+        assert data.features[Modality.TEXT].values[:, 0].tolist() == [1, 2]
+        (tmp_path / "a.wav").touch()
+    assert list((tmp_path / "store").rglob("*.safetensors"))
+    # 1 s is class 1, 2 s is class 0, and so are one and two letters
+    assert answers_of(model, data, paired=True).systems["text+audio"].argmax(axis=1).tolist() == [1, 0]
 
 
 # --- reports -------------------------------------------------------------------------------

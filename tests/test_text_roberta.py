@@ -16,6 +16,7 @@ from conftest import EMOTIONS, PHRASES, Erc
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from erc_cli.errors import ErcError, UsageError
+from erc_cli.learning import TrainJob
 from erc_cli.testing import check_extractor
 from erc_cli.types import Conversation, Status, Utterance
 from erc_text_minilm.context import Window, marks_of, sequences
@@ -407,7 +408,7 @@ RECIPE: dict[str, Any] = {
     "extractors": {"text": {"use": "roberta", "max_tokens": 60}},
     "fusion": {"use": "late"},
     "train": {
-        "text": {"data": ["meld"], "epochs": 6, "lr": 0.01, "batch": 8, "max_tokens": 60, "average": 0.5},
+        "text": {"data": ["meld"], "epochs": 10, "lr": 0.01, "batch": 8, "max_tokens": 60, "average": 0.5},
         "fusion": {"epochs": 20, "dropout": 0.0, "ensemble": 1},
     },
 }
@@ -421,9 +422,16 @@ def recipe(folder: Path, init: Path, **text: object) -> Path:
     return path
 
 
+def job(tiny_meld: Path, folder: Path) -> TrainJob:
+    from erc_data_meld.meld import Meld
+
+    read = Meld(tiny_meld).read
+    return TrainJob(lambda _, split: read(split), ("meld",), EMOTIONS, folder, 3, lambda p: None, folder)
+
+
 def test_from_a_folder_to_a_prediction(tmp_path: Path, erc: Erc, tiny_roberta: Path, tiny_meld: Path) -> None:
     run = tmp_path / "run"
-    preset = recipe(tmp_path, tiny_roberta, pooling="first", layer_decay=0.9)
+    preset = recipe(tmp_path, tiny_roberta, pooling="own", layer_decay=0.9)
     done = erc("train", preset, "--data", f"meld:{tiny_meld}", "-o", run)
     assert done.returncode == 0, done.stderr
     record = json.loads((run / "training.json").read_text())
@@ -435,7 +443,7 @@ def test_from_a_folder_to_a_prediction(tmp_path: Path, erc: Erc, tiny_roberta: P
         "future": 1,
         "speakers": True,
         "max_tokens": 60,
-        "pooling": "first",
+        "pooling": "own",
         "weights": "text.safetensors",
         "tokenizer": "tokenizer.json",
     }
@@ -453,21 +461,15 @@ def test_from_a_folder_to_a_prediction(tmp_path: Path, erc: Erc, tiny_roberta: P
 
 def test_the_same_seed_gives_the_same_bytes(tiny_roberta: Path, tiny_meld: Path, tmp_path: Path) -> None:
     """Also after other random draws, and from a run that is gone on with."""
-    from erc_cli.learning import TrainJob
-    from erc_data_meld.meld import Meld
     from erc_text_minilm.roberta import train
 
-    meld = Meld(tiny_meld)
     folders = [tmp_path / name for name in "abc"]
     for number, folder in enumerate(folders):
         folder.mkdir()
         torch.manual_seed(number)
-        job = TrainJob(
-            lambda _, split: meld.read(split), ("meld",), EMOTIONS, folder, 3, lambda p: None, folder
-        )
         dtype = "bfloat16" if number == 2 else "float32"
         options: dict[str, Any] = {"epochs": 2, "lr": 1e-2, "batch": 16, "max_tokens": 60, "dtype": dtype}
-        made = train(job, init=str(tiny_roberta), **options)
+        made = train(job(tiny_meld, folder), init=str(tiny_roberta), **options)
         assert made.options["pooling"] == "own"
     one, same, bfloat = ((folder / "text.safetensors").read_bytes() for folder in folders)
     assert one == same
@@ -480,31 +482,28 @@ def test_the_same_seed_gives_the_same_bytes(tiny_roberta: Path, tiny_meld: Path,
 def test_what_cannot_be_trained_is_told_before_the_work(
     tmp_path: Path, erc: Erc, tiny_bert: Path, tiny_roberta: Path, tiny_meld: Path
 ) -> None:
-    data = ["--data", f"meld:{tiny_meld}", "-o", tmp_path / "run"]
-    for init, change, message in (
-        (tmp_path / "none", {}, "there is no folder"),
-        (tiny_bert, {}, "model_type is None"),
-        (tiny_roberta, {"max_tokens": 300}, "300 is more than the 64 tokens"),
-    ):
-        done = erc("train", recipe(tmp_path, init, **change), *data)
-        assert done.returncode == 2, done.stderr
-        assert message in " ".join(done.stderr.split())
-        assert "Traceback" not in done.stderr
+    from erc_text_minilm.roberta import train
+
+    done = erc(
+        "train", recipe(tmp_path, tmp_path / "none"), "--data", f"meld:{tiny_meld}", "-o", tmp_path / "r"
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"there is no folder {tmp_path / 'none'}" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    with pytest.raises(UsageError, match="model_type is None"):
+        train(job(tiny_meld, tmp_path), init=str(tiny_bert))
+    with pytest.raises(UsageError, match=r"300 is more than the 64 tokens[\s\S]*train\.text\.max_tokens=64"):
+        train(job(tiny_meld, tmp_path), init=str(tiny_roberta), max_tokens=300)
 
 
 def test_fitted_together_with_a_fusion(tiny_roberta: Path, tiny_meld: Path, tmp_path: Path) -> None:
-    from erc_cli.learning import TrainJob
     from erc_data_meld.meld import Meld
     from erc_text_minilm.roberta import joint
 
-    meld = Meld(tiny_meld)
-    job = TrainJob(
-        lambda _, split: meld.read(split), ("meld",), EMOTIONS, tmp_path, 3, lambda p: None, tmp_path
-    )
     window = {"past": 1, "future": 1, "speakers": True, "max_tokens": 60}
     rest = {"epochs": 1, "lr": 1e-3, "layer_decay": 0.9, "batch": 8, "average": 0.5, "pooling": "own"}
-    branch = joint(job, init=str(tiny_roberta), **window, **rest)
-    talks = meld.read("dev").conversations[:2]
+    branch = joint(job(tiny_meld, tmp_path), init=str(tiny_roberta), **window, **rest)
+    talks = Meld(tiny_meld).read("dev").conversations[:2]
     features, logits = branch.forward([branch.inputs(talk) for talk in talks])
     assert features.shape == (10, branch.dim)
     assert logits.shape == (10, 7)

@@ -63,6 +63,11 @@ def _modalities(*names: str, text: str) -> Callable[[Any], Any]:
     help="With --retrain: take trained branches from this run.",
 )
 @click.option(
+    "--features",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --data: where features of media are kept. Default: the cache.",
+)
+@click.option(
     "-o",
     "--output",
     "outputs",
@@ -113,6 +118,7 @@ _DATA_ONLY = (
     "retrain",
     "seeds",
     "start",
+    "features",
     "outputs",
     "threads",
     "force",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from erc_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from erc_cli.ablation_plan import Choice, Plan
+    from erc_cli.evaluation import Means
     from erc_cli.learning import Dataset, Report, Split
     from erc_cli.preset import Preset
     from erc_cli.registry import Registry
@@ -33,6 +35,7 @@ class DataWork:
     retrain: bool
     seeds: int | None
     start: Path | None
+    features: Path | None
     outputs: tuple[Path, ...]
     threads: int
     force: bool
@@ -58,11 +61,12 @@ def ablate_data(work: DataWork) -> None:
             "These are figures of the test split, for the report. Choose by dev: --split dev",
             quiet=work.quiet,
         )
-    with console.progress(quiet=work.quiet) as report:
+    means = partial(_means, work, registry)
+    with console.progress(quiet=work.quiet, log=work.retrain) as report:
         if work.retrain and folder is not None:
-            document = _retrained(work, registry, folder, report)
+            document = _retrained(work, means(report), folder)
         else:
-            document = _at_inference(work, registry, report)
+            document = _at_inference(work, means(report))
     write_reports(document, reports, force=work.force)
     if work.as_json:
         console.print_json(document)
@@ -131,15 +135,21 @@ def _split(work: DataWork, name: str, datasets: Mapping[str, Dataset], labels: t
     return split
 
 
-def _at_inference(work: DataWork, registry: Registry, report: Report) -> dict[str, Any]:
+def _means(work: DataWork, registry: Registry, report: Report) -> Means:
+    from erc_cli.device import find_device
+    from erc_cli.evaluation import Means
+
+    return Means(registry, find_device(work.device), report, work.features)
+
+
+def _at_inference(work: DataWork, means: Means) -> dict[str, Any]:
     from erc_cli.ablation import left_out
     from erc_cli.ablation_plan import make_plan
-    from erc_cli.device import find_device
     from erc_cli.evaluation import answers_of, features_for, find_trained
     from erc_cli.learning import Progress
-    from erc_cli.pipeline import load_model
     from erc_cli.preset import override
 
+    registry = means.registry
     trained = find_trained(work.preset, registry)
     presets = [override(one, work.settings, registry) for one in trained.presets]
     plan = make_plan(presets[0], registry, _choice(work))
@@ -147,10 +157,9 @@ def _at_inference(work: DataWork, registry: Registry, report: Report) -> dict[st
     split = _split(work, name, datasets, presets[0].labels)
     runs = []
     for done, preset in enumerate(presets):
-        report(Progress("seeds", done, len(presets), preset.name))
-        model = load_model(preset, registry, device=find_device(work.device))
-        names = {m: use.name for m, use in preset.extractors.items()}
-        runs.append(answers_of(model, features_for(model, names, split, report), paired=True))
+        means.report(Progress("seeds", done, len(presets), preset.name))
+        model = means.load(preset)
+        runs.append(answers_of(model, features_for(model, preset, split, means), paired=True))
     plan, board, notes = left_out(plan, runs, presets[0].labels)
     if trained.unfinished:
         notes.append(f"Not finished, and left out: {', '.join(trained.unfinished)}.")
@@ -158,25 +167,25 @@ def _at_inference(work: DataWork, registry: Registry, report: Report) -> dict[st
     return _document(work, plan, board, {**about, "notes": notes + _test_note(name, split)}, registry)
 
 
-def _retrained(work: DataWork, registry: Registry, folder: Path, report: Report) -> dict[str, Any]:
+def _retrained(work: DataWork, means: Means, folder: Path) -> dict[str, Any]:
     import torch
 
     from erc_cli.ablation import score_variants
     from erc_cli.ablation_plan import make_plan
     from erc_cli.ablation_train import Training, train_variants
-    from erc_cli.device import find_device
     from erc_cli.preset import find_preset, override
 
+    registry = means.registry
     recipe = override(find_preset(work.preset, registry, recipe=True), work.settings, registry)
     plan = make_plan(recipe, registry, _choice(work))
     name, datasets = _open(work, recipe, registry)
     seeds = tuple(range(work.seeds or 1))
     torch.set_num_threads(work.threads)
-    training = Training(registry, datasets, folder, seeds, report, work.start)
+    training = Training(registry, datasets, folder, seeds, means.report, work.start, work.features)
     trained = train_variants(plan, training)
     split = _split(work, name, datasets, recipe.labels)
     in_order = {one.name: trained[one.name] for one in plan.variants}
-    board = score_variants(in_order, split, registry, find_device(work.device), report)
+    board = score_variants(in_order, split, means)
     lost = sorted({option for one in plan.variants for option in one.without})
     notes = [f"Only one of the fusions has {', '.join(lost)}: left out for the other."] if lost else []
     about = _about(work, recipe.name, name, split, list(seeds))

@@ -13,8 +13,8 @@ from erc_cli.click_parts import Command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from erc_cli.evaluation import Answers, Trained
-    from erc_cli.learning import Dataset, Report, Split
+    from erc_cli.evaluation import Answers, Means, Trained
+    from erc_cli.learning import Dataset, Split
     from erc_cli.preset import Preset
     from erc_cli.registry import Registry
 
@@ -50,6 +50,11 @@ if TYPE_CHECKING:
     help="Also write .json, .md, .tex (booktabs) or .png; repeatable.",
 )
 @click.option("--force", is_flag=True, help="Overwrite files named with -o.")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where features of media are kept (erc extract -o). Default: the cache.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print erc.evaluation/1 on stdout.")
 @click.option("--save", is_flag=True, help="Write metrics.json and card.md into the preset's folder.")
@@ -62,6 +67,7 @@ def command(
     keep: tuple[str, ...],
     outputs: tuple[Path, ...],
     force: bool,
+    features: Path | None,
     device: str,
     as_json: bool,
     save: bool,
@@ -83,7 +89,8 @@ def command(
     if save and (drop or keep):
         raise UsageError("--save keeps the figures of the whole preset.", hint="Leave out --drop and --keep.")
 
-    from erc_cli.evaluation import find_trained
+    from erc_cli.device import find_device
+    from erc_cli.evaluation import Means, find_trained
 
     trained = find_trained(preset, registry)
     if save and not trained.presets[0].trained:
@@ -93,7 +100,8 @@ def command(
     reduced = [_reduced(one, drop, keep, registry) for one in trained.presets]
     datasets = _open(data, split, trained.presets[0], registry)
     with console.progress(quiet=quiet) as report:
-        documents = _documents(trained, reduced, datasets, (split, device), registry, report)
+        means = Means(registry, find_device(device), report, features)
+        documents = _documents(trained, reduced, datasets, split, means)
     whole = documents[0] if len(documents) == 1 else {"schema": "erc.metrics/1", "evaluations": documents}
     if save:
         _save(trained, documents)
@@ -129,36 +137,32 @@ def _documents(
     trained: Trained,
     presets: list[Preset],
     datasets: Mapping[str, Dataset],
-    how: tuple[str, str],
-    registry: Registry,
-    report: Report,
+    split: str,
+    means: Means,
 ) -> list[dict[str, Any]]:
-    """One document per data set; one model is in memory at a time. `how`: split and device."""
+    """One document per data set; one model is in memory at a time."""
     from erc_cli.dataset import relabel
-    from erc_cli.device import find_device
     from erc_cli.evaluation import answers_of, document_of, features_for
     from erc_cli.learning import Progress
-    from erc_cli.pipeline import load_model
     from erc_cli.run_record import versions
 
     labels = presets[0].labels
     splits: dict[str, Split] = {
-        name: relabel(dataset.read(how[0]), labels, name) for name, dataset in datasets.items()
+        name: relabel(dataset.read(split), labels, name) for name, dataset in datasets.items()
     }
     answers: dict[str, list[Answers]] = {name: [] for name in splits}
     for done, preset in enumerate(presets):
-        report(Progress("seeds", done, len(presets), preset.name))
-        model = load_model(preset, registry, device=find_device(how[1]))
-        names = {m: use.name for m, use in preset.extractors.items()}
-        for name, split in splits.items():
-            features = features_for(model, names, split, report)
-            answers[name].append(answers_of(model, features, paired=split.pictures is None))
-    report(Progress("seeds", len(presets), len(presets), ""))
+        means.report(Progress("seeds", done, len(presets), preset.name))
+        model = means.load(preset)
+        for name, part in splits.items():
+            data = features_for(model, preset, part, means)
+            answers[name].append(answers_of(model, data, paired=part.pictures is None))
+    means.report(Progress("seeds", len(presets), len(presets), ""))
     about = {"schema": "erc.evaluation/1", "preset": trained.name}
     ended = {"seeds": trained.seeds, "selected_on": "dev", "versions": versions()}
     return [
-        {**about, **document_of(answers[name], split, labels, {"name": name}), **ended}
-        for name, split in splits.items()
+        {**about, **document_of(answers[name], part, labels, {"name": name}), **ended}
+        for name, part in splits.items()
     ]
 
 

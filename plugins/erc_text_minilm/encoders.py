@@ -69,6 +69,7 @@ _LEFT_OUT = frozenset(
     }
 )
 _BUFFERS = ("position_ids", "token_type_ids")  # saved by old releases; made anew
+_DRAWS = (Tensor.normal_, Tensor.uniform_)
 _OLD_NAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
@@ -113,7 +114,10 @@ def shape_of(folder: Path, option: str) -> dict[str, Any]:
 
 
 class _NoDraws(TorchFunctionMode):
-    """Leaves out the random start values: they take seconds, and all are overwritten by `fill`."""
+    """Zeros for the random start values: drawing takes seconds, and `fill` overwrites them all.
+
+    Not whatever was in memory: `trunc_normal_` draws until everything is within its limits.
+    """
 
     def __torch_function__(
         self,
@@ -123,11 +127,10 @@ class _NoDraws(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         given = dict(kwargs or {})
-        if getattr(func, "__module__", "") == nn.init.__name__ or func in (
-            Tensor.normal_,
-            Tensor.uniform_,
-        ):
-            return args[0] if args else given["tensor"]
+        if getattr(func, "__module__", "") == nn.init.__name__ or func in _DRAWS:
+            tensor: Tensor = args[0] if args else given["tensor"]
+            tensor.detach().zero_()
+            return tensor
         return func(*args, **given)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from erc_cli.fitting import seed_everything
 from erc_cli.learning import TrainJob
 from erc_cli.types import Conversation
 from erc_text_minilm.context import Sample, Window, sequences
@@ -33,7 +32,6 @@ class JointEncoder:
         self._window = window
         self._tokenizer = read_tokenizer(find_init(settings.init) / TOKENIZER)
         self._model: ContextEncoder = begin(job, settings, window)
-        seed_everything(job.seed * 100)
 
     @property
     def network(self) -> nn.Module:

@@ -69,7 +69,6 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     names = [name for name in job.data if name not in settings.first]
     train, dev = (gather_examples(job, names, split, tokenizer, window) for split in ("train", "dev"))
     model = begin(job, settings, window)
-    seed_everything(job.seed)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     candidates: dict[str, dict[str, Tensor]] = {}
     for member in range(settings.members):
@@ -206,8 +205,7 @@ def begin(job: TrainJob, settings: Settings, window: Window) -> ContextEncoder:
     Raises:
         UsageError: those are not among the stage's data, or the network cannot be had.
     """
-    if settings.kind != "minilm":
-        seed_everything(job.seed)  # a new head's weights are the same whatever came before
+    seed_everything(job.seed)  # a new head's weights are the same whatever came before
     if not settings.first:
         source = find_init(settings.init)
         model = pretrained(source, len(job.labels), settings.kind, settings.pooling)
