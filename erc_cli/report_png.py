@@ -36,7 +36,7 @@ def draw(document: Document, path: Path) -> None:
     else:
         figure = evaluation_figure(document.get("evaluations", [document]))
     FigureCanvasAgg(figure)  # the figure now knows how to become pixels, without a window
-    figure.savefig(path, format="png")
+    figure.savefig(path, format="png", bbox_inches="tight")
 
 
 def evaluation_figure(documents: Sequence[Document]) -> Figure:
