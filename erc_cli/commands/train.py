@@ -13,9 +13,9 @@ from erc_cli.click_parts import Command
 @click.command(
     cls=Command,
     examples=(
-        "erc train default --data meld:data/MELD --data fer2013:data/fer2013 -o runs/first",
+        "erc train default --drop visual --data meld:data/MELD --data goemotions:data/goemotions -o runs/first",
         "erc train my.yaml --data meld:data/MELD -o runs/text --set train.text.epochs=2",
-        "erc train m2fnet-mini-meld --data meld:data/MELD -o runs/m2fnet --seeds 5 --jobs 2",
+        "erc train concat --drop text --data meld:data/MELD -o runs/audio --seeds 5",
     ),
 )
 @click.argument("preset", shell_complete=completion.presets)
