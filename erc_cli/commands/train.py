@@ -13,7 +13,7 @@ from erc_cli.click_parts import Command
 @click.command(
     cls=Command,
     examples=(
-        "erc train default --drop visual --data meld:data/MELD --data goemotions:data/goemotions -o runs/first",
+        "erc train default --drop visual --data meld:data/MELD --data goemotions:data/goemotions -o runs/a",
         "erc train my.yaml --data meld:data/MELD -o runs/text --set train.text.epochs=2",
         "erc train concat --drop text --data meld:data/MELD -o runs/audio --seeds 5",
     ),
