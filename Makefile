@@ -6,6 +6,8 @@ PYTHON ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EXAMPLE := examples/conversation
+#: extras that the tests run for real, beside `all`
+TESTED := speech,speechbrain,opensmile,insightface,yunet,parquet,report
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types preset constraints clean
@@ -21,8 +23,9 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/erc predict $(EXAMPLE).mp4 --transcript $(EXAMPLE).srt
 
+# Many tests start erc as a user does: without bytecode on disk each start would compile it anew.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -56,7 +59,7 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install --quiet -c constraints.txt --group dev
+	$(PIP) install --quiet -c constraints.txt -e '.[all,$(TESTED)]' --group dev
 	@touch $@
 
 # The preset default from the data: hours on two cores. A run that was cut off goes on.
@@ -77,7 +80,7 @@ constraints:
 	rm -rf build/constraints && mkdir -p build
 	python3.11 -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	build/constraints/bin/python -m pip install --quiet -e '.[all]' --group dev
+	build/constraints/bin/python -m pip install --quiet -e '.[all,$(TESTED)]' --group dev
 	{ echo "# The exact set that is tested (CPython 3.11); made by: make constraints"; \
 	  build/constraints/bin/python -m pip freeze --exclude-editable | sed -E 's/^([^+ ]*)\+[^ ;]*/\1/'; } > constraints.txt
 

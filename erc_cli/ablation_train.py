@@ -31,7 +31,7 @@ class Training:
     """How the variants are trained anew: `folder/VARIANT/seed-N`, a trained preset each.
 
     `start`: an earlier run whose branches are taken over where they fit. `features`: a store of
-    features of media, by default that in the cache.
+    features of media, by default that in the cache. `device`, `precision`: see `run_record.Run`.
     """
 
     registry: Registry
@@ -41,6 +41,8 @@ class Training:
     report: Report
     start: Path | None = None
     features: Path | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
 
 
 def train_variants(plan: Plan, work: Training) -> dict[str, list[Preset]]:
@@ -102,6 +104,8 @@ def _run(variant: Variant, seed: int, work: Training) -> Run:
         report=lambda p: work.report(replace(p, note=label + p.note)),
         shared=home,
         features=work.features,
+        device=work.device,
+        precision=work.precision,
     )
 
 
@@ -158,6 +162,7 @@ def _donor(run: Run, finished: Sequence[Path], facts: Mapping[str, Any]) -> Path
         same = all(
             theirs[part].get(m) == ours[part].get(m) for m in there for part in ("extractors", "train")
         )
+        same = same and theirs.get("precision", "fp32") == run.precision
         if there and same and theirs["seed"] == run.seed and record["data"] == facts:
             return folder
     return None

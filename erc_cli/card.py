@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from erc_cli.contamination import KEY
 from erc_cli.files import atomic_write, read_json
 from erc_cli.report_tables import mean_std, p_value
 
@@ -46,12 +47,24 @@ def _lines(
     for name, part in parts.items():
         yield f"| {name} | `{part['use']}` | {meta.get('sources', {}).get(name, '')} |"
     yield f"\nLabels: {', '.join(document['labels'])}."
+    yield from _contaminated(training, metrics)
     for title, key in (("Use", "use"), ("Limits", "limits"), ("Terms", "terms")):
         if key in meta:
             yield f"\n## {title}\n"
             yield from _list(meta[key])
     yield from _test_figures(metrics)
     yield from _making(folder, training, meta)
+
+
+def _contaminated(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What its encoders learnt before, where that is data which it may be scored on."""
+    found = [training, *metrics.get("evaluations", [])]
+    marks = {mark["encoder"]: mark for document in found for mark in document.get(KEY, [])}
+    if marks:
+        yield "\n## Contaminated\n"
+    for mark in marks.values():
+        told = "; ".join(filter(None, (mark.get("known"), mark.get("source"))))
+        yield f"- `{mark['encoder']}` learnt from {', '.join(mark['data'])} ({told})."
 
 
 def _list(content: str | list[str]) -> Iterator[str]:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import click
 
 from erc_cli.errors import nearest
 
 HELP = {"help_option_names": ["-h", "--help"]}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def device_options(function: F) -> F:
+    """`--device` and `--precision`, for every command that runs networks."""
+    device = click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."
+    )
+    precision = click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16", "fp16"]),
+        help="Of the networks; fp16 on GPUs only.  [default: fp32, or what the preset says]",
+    )
+    return device(precision(function))
 
 
 def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,41 +59,66 @@ def deal(count: int, folds: int, seed: int) -> list[list[int]]:
     return [sorted(order[k::folds].tolist()) for k in range(folds)]
 
 
-def out_of_fold(
-    job: TrainJob,
-    name: str,
-    folds: int,
-    fit: Callable[[TrainJob], Trained],
-    features: Callable[[Trained, Path, Split], Features],
-) -> Features:
-    """Features of the train split of data set `name`, each row from a branch that never saw its dialogue.
+@dataclass(frozen=True, slots=True)
+class CrossFit:
+    """How the train split of data set `name` gets features from branches that never saw the row's dialogue.
 
     `fit` is the branch's `train` with its options; `features(trained, folder, split)` computes them.
     A finished fold is kept in `job.folder`, its weights are not: a run that was cut off goes on with
     the fold it was in.
     """
-    whole = job.read(name, "train")
-    dealt = deal(len(whole.conversations), folds, job.seed)
-    starts = np.cumsum([0, *(len(c.utterances) for c in whole.conversations)])
-    parts: list[Features] = []
-    rows: list[int] = []
-    for k, held_out in enumerate(dealt):
-        report = _labelled_report(job.report, f"fold {k + 1}/{len(dealt)}: ")
-        folder = job.folder / f"fold-{k + 1}"
 
-        def make(
-            folder: Path = folder, held_out: Sequence[int] = held_out, report: Report = report
-        ) -> Features:
-            folder.mkdir(parents=True, exist_ok=True)
-            rest = [i for i in range(len(whole.conversations)) if i not in set(held_out)]
-            seen = replace(job, read=_without(job.read, name, rest), folder=folder, report=report)
-            made = features(fit(seen), folder, pick(whole, held_out))
-            shutil.rmtree(folder)
-            return made
+    job: TrainJob
+    name: str
+    folds: int
+    fit: Callable[[TrainJob], Trained]
+    features: Callable[[Trained, Path, Split], Features]
 
-        parts.append(remember(job.folder / f"fold-{k + 1}.safetensors", make))
-        rows += [row for i in held_out for row in range(starts[i], starts[i + 1])]
-    return take(join(parts), np.argsort(rows))
+    def dealt(self) -> list[list[int]]:
+        """The dialogues of each fold."""
+        whole = self.job.read(self.name, "train")
+        return deal(len(whole.conversations), self.folds, self.job.seed)
+
+    def path(self, number: int) -> Path:
+        """Where the features of fold `number`, from 0, are kept."""
+        return self.job.folder / f"fold-{number + 1}.safetensors"
+
+
+def lacking(plan: CrossFit) -> list[int]:
+    """Numbers of the folds that are still to be made."""
+    return [k for k in range(len(plan.dealt())) if not plan.path(k).exists()]
+
+
+def one_fold(plan: CrossFit, number: int) -> Features:
+    """Features of the dialogues of fold `number`, from 0; made now, or by an earlier call."""
+    dealt = plan.dealt()
+    job = plan.job
+
+    def make() -> Features:
+        folder = job.folder / f"fold-{number + 1}"
+        folder.mkdir(parents=True, exist_ok=True)
+        whole = job.read(plan.name, "train")
+        rest = [i for i in range(len(whole.conversations)) if i not in set(dealt[number])]
+        seen = replace(
+            job,
+            read=_without(job.read, plan.name, rest),
+            folder=folder,
+            report=_labelled_report(job.report, f"fold {number + 1}/{len(dealt)}: "),
+        )
+        made = plan.features(plan.fit(seen), folder, pick(whole, dealt[number]))
+        shutil.rmtree(folder)
+        return made
+
+    return remember(plan.path(number), make)
+
+
+def out_of_fold(plan: CrossFit) -> Features:
+    """Features of all rows of the train split, in its order."""
+    dealt = plan.dealt()
+    sizes = [len(c.utterances) for c in plan.job.read(plan.name, "train").conversations]
+    starts = np.cumsum([0, *sizes])
+    rows = [row for held_out in dealt for i in held_out for row in range(starts[i], starts[i + 1])]
+    return take(join([one_fold(plan, k) for k in range(len(dealt))]), np.argsort(rows))
 
 
 def pick(split: Split, chosen: Sequence[int]) -> Split:
@@ -109,6 +134,7 @@ def pick(split: Split, chosen: Sequence[int]) -> Split:
         shares=shares,
         ready={name: tuple(rows[i] for i in chosen) for name, rows in split.ready.items()},
         sources=tuple(split.sources[i] for i in chosen) if split.sources else (),
+        ids=tuple(split.ids[i] for i in chosen) if split.ids else (),
     )
 
 

@@ -18,6 +18,7 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import TypeVar
 
+from erc_cli.batching import Queue
 from erc_cli.errors import ErcError
 from erc_cli.feature_file import DamagedError, FeatureFile, from_rows
 from erc_cli.features import Recipe, Span, Store, key_of, sha256_of
@@ -98,6 +99,65 @@ def encode(task: Task, branches: Mapping[Modality, Branch], store: Store, *, ret
     Raises:
         ErcError: an extractor's vectors differ in length.
     """
+    (done,) = _in_turn([task], branches, store, retry=retry)
+    return done
+
+
+def _in_turn(
+    tasks: Sequence[Task], branches: Mapping[Modality, Branch], store: Store, *, retry: bool
+) -> Generator[Done, None, None]:
+    """Every task's rows. Clips of several small files are encoded together where an extractor can do that.
+
+    A file that is decoded waits for its last clip; never more files than clips wait.
+    """
+    queues = {m: Queue(branch.extractor) for m, branch in branches.items()}
+    waiting: list[_Decoded] = []
+    for task in tasks:
+        waiting.append(_decode(task, branches, store, queues, retry=retry))
+        ready = [not one.waits(queues) for one in waiting]
+        for one in [one for one, now in zip(waiting, ready, strict=True) if now]:
+            yield one.finish(branches)
+        waiting = [one for one, now in zip(waiting, ready, strict=True) if not now]
+    for queue in queues.values():
+        queue.flush()
+    for one in waiting:
+        yield one.finish(branches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A task whose file was read: what is done already, and the branches whose clips may still wait."""
+
+    done: Done
+    runs: Mapping[Modality, _Run] = field(default_factory=dict)
+
+    def waits(self, queues: Mapping[Modality, Queue]) -> bool:
+        return any(queues[m].holds(run) for m, run in self.runs.items())
+
+    def finish(self, branches: Mapping[Modality, Branch]) -> Done:
+        """The rows as files.
+
+        Raises:
+            ErcError: vectors differ in length.
+        """
+        if not self.runs:
+            return self.done
+        for run in self.runs.values():
+            run.count_unreadable()
+        made = {m: _file(self.done, branches[m].recipe, run) for m, run in self.runs.items()}
+        failures = tuple(text for run in self.runs.values() for text in run.failures)
+        files = {**self.done.files, **made}
+        return replace(self.done, files=files, fresh=frozenset(self.runs), failures=failures)
+
+
+def _decode(
+    task: Task,
+    branches: Mapping[Modality, Branch],
+    store: Store,
+    queues: Mapping[Modality, Queue],
+    *,
+    retry: bool,
+) -> _Decoded:
     from erc_cli.media import probe
 
     recipes = {m: branch.recipe for m, branch in branches.items()}
@@ -107,17 +167,19 @@ def encode(task: Task, branches: Mapping[Modality, Branch], store: Store, *, ret
         wanted = {m: branch for m, branch in branches.items() if m not in done.files}
         info = probe(task.path) if wanted else None
     except ErcError as error:
-        return Done(task, failures=(error.message,))
+        return _Decoded(Done(task, failures=(error.message,)))
     except OSError as error:
-        return Done(task, failures=(f"{task.path}: {error.strerror}.",))
+        return _Decoded(Done(task, failures=(f"{task.path}: {error.strerror}.",)))
     if info is None:
-        return done
+        return _Decoded(done)
     if info.duration <= 0:
-        return Done(task, info.sha256, failures=(f"{task.path}: nothing in it can be decoded.",))
-    return _encoded(replace(done, sha256=info.sha256), info, wanted)
+        return _Decoded(Done(task, info.sha256, failures=(f"{task.path}: nothing in it can be decoded.",)))
+    return _clips_of(replace(done, sha256=info.sha256), info, wanted, queues)
 
 
-def _encoded(done: Done, info: MediaInfo, branches: Mapping[Modality, Branch]) -> Done:
+def _clips_of(
+    done: Done, info: MediaInfo, branches: Mapping[Modality, Branch], queues: Mapping[Modality, Queue]
+) -> _Decoded:
     """One pass over the medium for all branches that are missing."""
     from erc_cli.media import read_clips
 
@@ -136,15 +198,11 @@ def _encoded(done: Done, info: MediaInfo, branches: Mapping[Modality, Branch]) -
     try:
         for place, clip in read_clips(info, [wish for _, _, wish in asked], on_warning=warnings.append):
             run, i, _ = asked[place]
-            run.see(i, clip)
+            queues[run.modality].add(run, i, clip)
     except ErcError as error:  # the file has gone, or was replaced meanwhile
-        return replace(done, files={}, failures=(error.message,))
-    for run in runs.values():
-        run.count_unreadable()
-    files = {**done.files, **{m: _file(done, branches[m].recipe, run) for m, run in runs.items()}}
-    failures = tuple(text for run in runs.values() for text in run.failures)
+        return _Decoded(replace(done, files={}, failures=(error.message,)))
     told = tuple(replace(n, message=f"{task.path.name}: {n.message}") for n in warnings)
-    return replace(done, files=files, fresh=frozenset(runs), failures=failures, warnings=told)
+    return _Decoded(replace(done, warnings=told), runs)
 
 
 def _file(done: Done, recipe: Recipe, run: _Run) -> FeatureFile:
@@ -178,7 +236,7 @@ class _Run:
             self.rows[index] = Encoded(None, Status.UNREADABLE)
         return wish if wish is not None else Wish()
 
-    def see(self, index: int, clip: Clip) -> None:
+    def encode_one(self, index: int, clip: Clip) -> None:
         row = self._attempt(lambda: self.extractor.encode(clip))
         self.rows[index] = row if row is not None else Encoded(None, Status.UNREADABLE)
 
@@ -219,8 +277,7 @@ def encode_all(
         ErcError: an extractor cannot be built there, or its vectors differ in length.
     """
     if jobs < 2:
-        for task in tasks:
-            yield encode(task, branches, store, retry=retry)
+        yield from _in_turn(tasks, branches, store, retry=retry)
         return
     crew = Crew({m: branch.recipe for m, branch in branches.items()}, store.folder, retry)
     waiting, suspects = deque(tasks), deque[Task]()

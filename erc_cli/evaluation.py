@@ -119,10 +119,11 @@ class Means:
     device: str
     report: Report
     store: Path | None = None
+    precision: str | None = None
 
     def load(self, preset: Preset) -> Model:
         """The preset, built."""
-        return load_model(preset, self.registry, device=self.device)
+        return load_model(preset, self.registry, device=self.device, precision=self.precision)
 
     def features(self, model: Model, preset: Preset, split: Split) -> Mapping[Modality, Features]:
         """Features of the split's rows from each of the model's branches that it has something for.
@@ -130,7 +131,7 @@ class Means:
         Media are read through the store; what is not in it yet is computed and kept.
         """
         uses = {m: preset.extractors[m] for m in model.extractors}
-        given = {"device": self.device, "labels": preset.labels}
+        given = {"device": self.device, "precision": self.precision, "labels": preset.labels}
         branches = branches_of(uses, self.registry, model.extractors, **given)
         filled = with_features(split, branches, self.store, self.report)
         extractors = {m: (uses[m].name, e) for m, e in model.extractors.items()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
+from erc_cli.device import Placed
 from erc_cli.encoding import Branch, Done, Task, encode_all, find
 from erc_cli.errors import ErcError
 from erc_cli.feature_file import DamagedError, FeatureFile, to_rows
@@ -49,12 +50,24 @@ def branches_of(
     extractors: Mapping[Modality, Extractor],
     **given: object,
 ) -> dict[Modality, Branch]:
-    """The branches of a preset as the store knows them; `given` (device, labels) is what built them.
+    """The branches of a preset as the store knows them; `given` (device, labels, …) is what built them.
 
     Raises:
         UsageError: an option does not fit.
     """
-    return {m: Branch(recipe_of(m, use, registry, **given), extractors[m]) for m, use in uses.items()}
+    return {
+        m: Branch(_with_precision(recipe_of(m, use, registry, **given), extractors[m]), extractors[m])
+        for m, use in uses.items()
+    }
+
+
+def _with_precision(recipe: Recipe, extractor: Extractor) -> Recipe:
+    """What was reckoned in fewer bits is not what fp32 gives: another key in the store."""
+    precision = extractor.placement.precision if isinstance(extractor, Placed) else "fp32"
+    if precision == "fp32":
+        return recipe
+    options = {**json.loads(recipe.options), "precision": precision}
+    return replace(recipe, options=json.dumps(options, sort_keys=True))
 
 
 def with_features(

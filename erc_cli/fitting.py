@@ -32,7 +32,8 @@ class Plan(Generic[Batch]):
 
     `batches(epoch)` yields `steps` batches; `loss(batch)` is a scalar; `score(model)` gives
     figures on the dev split, of which `select` is to be as high as possible. `average` is the
-    decay per step of the running average of the weights that is scored and kept (0: none).
+    decay per step of the running average of the weights that is scored and kept (0: none). `scaler`: of
+    the loss, where gradients are reckoned in float16.
     """
 
     stage: str
@@ -51,6 +52,7 @@ class Plan(Generic[Batch]):
     average: float = 0.0
     clip: float = 1.0
     settings: Mapping[str, Any] | None = None
+    scaler: torch.amp.GradScaler | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -120,15 +122,27 @@ def _epoch(plan: Plan[Batch], epoch: int, rates: list[float], averaged: dict[str
                 hint=f"Try a lower rate, e.g. --set train.{plan.stage}.lr={rates[0] / 3:.1e}",
             )
         plan.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(plan.model.parameters(), plan.clip)
-        plan.optimizer.step()
+        _step(plan, loss)
         # An average over few steps is dominated by where it began: let it grow with the steps.
         _average(plan.model, averaged, min(plan.average, (step + 1) / (step + 10)))
         total, count = total + value, count + 1
         note = f"epoch {epoch + 1}/{plan.epochs}, loss {total / count:.3f}"
         plan.report(Progress(plan.stage, step + 1, everything, note))
     return total / max(count, 1)
+
+
+def _step(plan: Plan[Any], loss: Tensor) -> None:
+    """One step of the optimizer down the loss's gradient, clipped."""
+    if plan.scaler is None:
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(plan.model.parameters(), plan.clip)
+        plan.optimizer.step()
+        return
+    plan.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    plan.scaler.unscale_(plan.optimizer)
+    nn.utils.clip_grad_norm_(plan.model.parameters(), plan.clip)
+    plan.scaler.step(plan.optimizer)  # leaves the step out where gradients overflowed
+    plan.scaler.update()
 
 
 def _schedule(share: float, warmup: float) -> float:
@@ -158,6 +172,7 @@ def _save(plan: Plan[Any], state: dict[str, Any], averaged: dict[str, Tensor]) -
         "averaged": averaged,
         "model": plan.model.state_dict(),
         "optimizer": plan.optimizer.state_dict(),
+        **({} if plan.scaler is None else {"scaler": plan.scaler.state_dict()}),
     }
     with atomic_write(path, force=True) as draft:
         torch.save(content, draft)
@@ -184,6 +199,8 @@ def _resume(plan: Plan[Any], averaged: dict[str, Tensor]) -> dict[str, Any]:
         )
     plan.model.load_state_dict(content["model"])
     plan.optimizer.load_state_dict(content["optimizer"])
+    if plan.scaler is not None:
+        plan.scaler.load_state_dict(content["scaler"])
     for name, value in content["averaged"].items():
         averaged[name].copy_(value)
     return {key: content[key] for key in fresh}

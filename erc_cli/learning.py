@@ -120,7 +120,8 @@ class TrainJob:
     are the data set's own (`Split.labels`).
     The plugin writes into `folder`, and resumes from what it finds there; what does not depend on
     `seed` may be kept in `shared`, which the runs of several seeds have in common. `device` is where
-    its networks are to be fitted.
+    its networks are to be fitted, `precision` (fp32, bf16, fp16) what they reckon in meanwhile; who
+    heeds them says so in its spec.
     """
 
     read: Callable[[str, str], Split]
@@ -131,6 +132,7 @@ class TrainJob:
     report: Report
     shared: Path
     device: str = "cpu"
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "erc_cli.commands.ablate:command",
         "Show what changes without text, voice or face.",
     ),
+    "report": (
+        "erc_cli.commands.report:command",
+        "Make a page or a picture of a saved result.",
+    ),
     "train": (
         "erc_cli.commands.train:command",
         "Train a preset on a data set.",
@@ -56,6 +60,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "presets": (
         "erc_cli.commands.presets:command",
         "List, show, check and copy presets.",
+    ),
+    "models": (
+        "erc_cli.commands.models:command",
+        "List, get and check models, convert checkpoints.",
     ),
     "cache": (
         "erc_cli.commands.cache:command",
@@ -88,6 +96,8 @@ _EXAMPLES = (
 @click.version_option(__version__, "-V", "--version", prog_name="erc", message="%(prog)s %(version)s")
 def erc() -> None:
     """The group; its help is given above."""
+    if click.get_current_context().invoked_subcommand != "models":
+        os.environ["HF_HUB_OFFLINE"] = "1"  # no other command uses the network, nor do its libraries
 
 
 def main() -> NoReturn:

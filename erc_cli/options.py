@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from erc_cli.errors import nearest
+from erc_cli.errors import UsageError, nearest
 
 #: What the pipeline hands to `build` when its signature asks for it; never an option of a preset.
-GIVEN = frozenset({"device", "labels", "dims", "heads"})
+GIVEN = frozenset({"device", "precision", "labels", "dims", "heads"})
 #: for `schema` and `bind` of what is supplied with nothing, such as a data set's `open`
 NOTHING: frozenset[str] = frozenset()
 
@@ -28,14 +28,19 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = 60
 _FLOAT_HINT = "12, 0.5 or 1e-4"
+_MODEL = "file, folder or model"
 
 
 class WrongValueError(Exception):
-    """A value does not fit its annotation; `missing_file` when it names a file that is not there."""
+    """A value does not fit its annotation; `missing_file` when it names a file that is not there.
 
-    def __init__(self, message: str, *, missing_file: bool = False) -> None:
+    `get`: what to type to have the model that the value names.
+    """
+
+    def __init__(self, message: str, *, missing_file: bool = False, get: str = "") -> None:
         super().__init__(message)
         self.missing_file = missing_file
+        self.get = get
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,15 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A mark: `weights: Annotated[Path, Model()]` takes a file, a folder or the name of a model.
+
+    A file or folder relative to the preset's comes first, then `erc_cli.model_store.find_model`; it
+    reaches the plugin as a Path.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Option:
     """One option: `type` is the evaluated annotation, Any where there is none."""
 
@@ -85,18 +99,22 @@ class Option:
 
     @property
     def takes_file(self) -> bool:
-        """Whether the option is one file, or none."""
-        return Path in (self.type, *get_args(self.type))
+        """Whether the option is one file (or model), or none."""
+        return any(one is Path for one in _within(self.type))
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong with one option; `left_out`: it is required and was not given."""
+    """What is wrong with one option; `left_out`: it is required and was not given.
+
+    `get`: it names a model that is not here, and this is what to type to have it.
+    """
 
     option: str
     message: str
     missing_file: bool = False
     left_out: bool = False
+    get: str = ""
 
 
 def schema(function: Callable[..., object], supplied: Set[str] = GIVEN) -> Mapping[str, Option]:
@@ -135,7 +153,7 @@ def bind(
         try:
             bound[name] = convert(value, known[name].type, folder)
         except WrongValueError as error:
-            wrong.append(Complaint(name, str(error), error.missing_file))
+            wrong.append(Complaint(name, str(error), error.missing_file, get=error.get))
     for option in known.values():
         if option.required and option.name not in values:
             wrong.append(Complaint(option.name, f"is required ({option.type_name})", left_out=True))
@@ -175,8 +193,10 @@ def convert(value: Any, wanted: Any, folder: Path) -> Any:
 
 
 def _ranged(value: Any, wanted: Any, folder: Path) -> Any:
-    """As the annotation inside `Annotated`, and within every `Between` beside it."""
+    """As the annotation inside `Annotated`: within every `Between` beside it, found for a `Model`."""
     inner, *beside = get_args(wanted)
+    if any(isinstance(one, Model) for one in beside):
+        return _model(value, folder)
     made = convert(value, inner, folder)
     numeric = isinstance(made, int | float)
     if numeric and not all(one.holds(made) for one in beside if isinstance(one, Between)):
@@ -224,6 +244,25 @@ def _file(value: Any, folder: Path) -> Path:
     if not os.access(path, os.R_OK):
         raise WrongValueError(f"not readable: {path}", missing_file=True)
     return path.resolve()
+
+
+def _model(value: Any, folder: Path) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise WrongValueError(f"expected {_MODEL}, got {shown(value)}")
+    if (folder / value).exists():
+        return _file(value, folder)
+    from erc_cli.model_store import find_model
+
+    try:
+        return find_model(str(value)).resolve()
+    except UsageError as error:
+        get = (error.hint or "").partition("Type: ")[2]
+        if get:
+            said = f"{error.message.rstrip('.')}: {get}"
+            raise WrongValueError(said, missing_file=True, get=get) from None
+        if Path(value).suffix or Path(value).is_absolute():
+            return _file(value, folder)  # which says that it is not there
+        raise WrongValueError(f"{error.message} {error.hint}") from None
 
 
 def _enum(value: Any, wanted: type[enum.Enum]) -> enum.Enum:
@@ -294,6 +333,8 @@ def type_name(wanted: Any) -> str:
     if wanted in (None, types.NoneType):
         return "none"
     origin, inner = get_origin(wanted), get_args(wanted)
+    if origin is typing.Annotated and any(isinstance(one, Model) for one in inner[1:]):
+        return _MODEL
     if origin is typing.Annotated:
         return " ".join([type_name(inner[0]), *(str(one) for one in inner[1:] if isinstance(one, Between))])
     if origin in (Union, types.UnionType):
@@ -310,6 +351,13 @@ def type_name(wanted: Any) -> str:
         names = {str: "text", Path: "file", bool: "true | false", dict: "map", tuple: "list"}
         return names.get(wanted, wanted.__name__)
     return str(wanted)
+
+
+def _within(wanted: Any) -> list[Any]:
+    """The types that a union or an `Annotated` is made of, however nested."""
+    if get_origin(wanted) not in (Union, types.UnionType, typing.Annotated):
+        return [wanted]
+    return [part for one in get_args(wanted) for part in _within(one)]
 
 
 def _annotation(function: Callable[..., object], parameter: inspect.Parameter) -> Any:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from erc_cli.attribution import coalitions, shapley
+from erc_cli.batching import Queue
+from erc_cli.device import FUSION, Placement, check_precision, placements_of
 from erc_cli.errors import ErcError
 from erc_cli.learning import Progress, Report
 from erc_cli.preset import Preset, build_extractor, build_fusion
@@ -39,32 +41,46 @@ NO_MEDIUM = {Modality.AUDIO: Status.NO_AUDIO_TRACK, Modality.VISUAL: Status.NO_V
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A preset, built: extractors by modality and the fusion; `dropped` were left out by name."""
+    """A preset, built: extractors by modality and the fusion; `dropped` were left out by name.
+
+    `placements`: by stage (a modality, or `fusion`) where it runs and in which precision.
+    """
 
     labels: tuple[str, ...]
     extractors: Mapping[Modality, Extractor]
     fusion: Fusion
     requires: frozenset[Modality] = frozenset()
     dropped: frozenset[Modality] = frozenset()
+    placements: Mapping[str, Placement] = field(default_factory=dict)
 
 
 def load_model(
-    preset: Preset, registry: Registry, *, device: str = "cpu", dropped: frozenset[Modality] = frozenset()
+    preset: Preset,
+    registry: Registry,
+    *,
+    device: str = "cpu",
+    precision: str | None = None,
+    dropped: frozenset[Modality] = frozenset(),
 ) -> Model:
-    """Build every part of a preset.
+    """Build every part of a preset; `precision` None: fp32, or what an extractor's own option says.
 
     Raises:
+        UsageError: the device has not that precision.
         ErcError: a library or a file that a part needs is missing.
     """
-    given = {"device": device, "labels": preset.labels}
+    check_precision(precision, device)
+    given = {"device": device, "precision": precision, "labels": preset.labels}
     extractors = {m: build_extractor(use, registry, **given) for m, use in preset.extractors.items()}
-    fusion = build_fusion(preset.fusion, registry, **given)
+    dims, heads = {m: e.dim for m, e in extractors.items()}, {m: e.head for m, e in extractors.items()}
+    fusion = build_fusion(preset.fusion, registry, **given, dims=dims, heads=heads)
+    parts = {**{str(m): e for m, e in extractors.items()}, FUSION: fusion}
     return Model(
         labels=preset.labels,
         extractors=extractors,
         fusion=fusion,
         requires=registry.fusion(preset.fusion.name).requires,
         dropped=dropped,
+        placements=placements_of(preset, registry, parts, device, precision),
     )
 
 
@@ -92,7 +108,7 @@ class _Branch:
         self.lost = self.lost or wish is None
         return wish if wish is not None else Wish()
 
-    def see(self, index: int, clip: Clip) -> None:
+    def encode_one(self, index: int, clip: Clip) -> None:
         row = self._attempt(lambda: self.extractor.encode(clip))
         self.rows[index] = row if row is not None else Encoded(None, Status.UNREADABLE)
 
@@ -187,9 +203,12 @@ def _read_media(
         report(Progress("media", round(share * total), total, "seconds"))
 
     wishes = [wish for _, _, wish in asked]
+    queues = {m: Queue(branch.extractor) for m, branch in branches.items()}
     for place, clip in read_clips(media, wishes, on_progress=advance, on_warning=warn):
         branch, i, _ = asked[place]
-        branch.see(i, clip)
+        queues[branch.modality].add(branch, i, clip)
+    for queue in queues.values():
+        queue.flush()
     report(Progress("media", total, total, "seconds"))
 
 
@@ -237,11 +256,12 @@ def _opinions(
             opinions[modality] = Opinion(Status.DROPPED)
         elif modality in features:
             status = features[modality].status[i]
+            detail = features[modality].detail[i] if features[modality].detail else {}
             if status is Status.OK:
                 contribution = float(values[modality][i])
-                opinions[modality] = Opinion(status, _row(own[modality], i), contribution)
+                opinions[modality] = Opinion(status, _row(own[modality], i), contribution, detail)
             else:
-                opinions[modality] = Opinion(status)
+                opinions[modality] = Opinion(status, detail=detail)
     return opinions
 
 

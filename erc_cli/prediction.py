@@ -17,6 +17,8 @@ from erc_cli.pipeline import Model, extract, fuse, priors_of
 from erc_cli.preset import Preset
 from erc_cli.registry import Registry
 from erc_cli.result import NOTICE
+from erc_cli.speaker_map import read_speaker_map
+from erc_cli.specs import Reading
 from erc_cli.transcripts import read_transcript
 from erc_cli.types import (
     Conversation,
@@ -33,6 +35,10 @@ from erc_cli.types import (
 BIOMETRIC = frozenset({Modality.AUDIO, Modality.VISUAL})
 #: what is taken first of the files beside a medium
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
+#: what is taken last, because it says who speaks, but not what
+WORDLESS = (".rttm",)
+#: endings that are usually written with capitals
+SPELT = {".textgrid": ".TextGrid"}
 SOUGHT = {Modality.TEXT: "words", Modality.AUDIO: "voice", Modality.VISUAL: "face"}
 
 
@@ -51,15 +57,26 @@ class Recording:
 
 
 def open_recording(
-    media: Path | None, transcript: Path, registry: Registry, *, format: str | None = None
+    media: Path | None,
+    transcript: Path,
+    registry: Registry,
+    *,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    speakers: Path | None = None,
 ) -> Recording:
     """Read the transcript and probe the medium.
+
+    `columns`: start, end, text, … -> what the transcript calls it; `speakers`: a map of their names.
 
     Raises:
         UsageError: one of them is not there or not usable.
     """
     info = _probe(media) if media is not None else None
-    script = read_transcript(transcript, registry.readers, format=format)
+    renamed = read_speaker_map(speakers) if speakers is not None else None
+    reading = Reading(media, columns or {})
+    script = read_transcript(transcript, registry.readers, format=format, reading=reading)
+    script = script if renamed is None else renamed.applied(script)
     notices = [*script.warnings]
     if info is not None:
         notices += [*info.warnings, *_outside(script, info)]
@@ -82,8 +99,9 @@ def find_transcript(media: Path, registry: Registry) -> Path:
         _probe(media)  # says what is wrong with it
     known = [ending for spec in registry.readers.values() for ending in spec.extensions]
     first = [ending for ending in SUBTITLES if ending in known]
-    endings = [*first, *(ending for ending in known if ending not in first)]
-    spelt = [name for ending in endings for name in (ending, ending.upper())]
+    last = [ending for ending in WORDLESS if ending in known]
+    endings = [*first, *(ending for ending in known if ending not in (*first, *last)), *last]
+    spelt = [name for ending in endings for name in (ending, ending.upper(), SPELT.get(ending, ending))]
     for path in map(media.with_suffix, spelt):
         if path.is_file() and path != media and not _own_result(path):
             return path
@@ -94,7 +112,7 @@ def find_transcript(media: Path, registry: Registry) -> Path:
 
 
 def _own_result(path: Path) -> bool:
-    """Whether a JSON, JSON lines or table is what `erc predict -o` once wrote."""
+    """Whether a JSON, JSON lines, table or RTTM is what `erc predict -o` once wrote."""
     if path.suffix.lower() in SUBTITLES:
         return False
     with path.open("rb") as stream:
@@ -103,7 +121,8 @@ def _own_result(path: Path) -> bool:
     cells = {cell.strip(' "\r') for cell in re.split(r"[,;\t|]", first)}
     table = "confidence" in cells and any(cell.startswith("p_") for cell in cells)
     line = first.startswith("{") and '"modalities"' in first and '"probabilities"' in first
-    return table or line or bool(re.match(r'\s*\{\s*"schema"\s*:\s*"erc\.', head))
+    turns = head.startswith("SPEAKER ") and "\nNON-LEX " in head
+    return table or line or turns or bool(re.match(r'\s*\{\s*"schema"\s*:\s*"erc\.', head))
 
 
 def _outside(script: Transcript, info: MediaInfo) -> list[Notice]:

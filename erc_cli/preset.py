@@ -40,6 +40,7 @@ __all__ = [
     "override",
     "presets_folder",
     "read_preset",
+    "require_models",
     "train_options",
 ]
 
@@ -163,16 +164,28 @@ def train_options(preset: Preset, stage: str, train: Callable[..., object]) -> d
 
 def _call(build: Callable[..., object], use: Use, given: Mapping[str, Any]) -> object:
     bound, wrong = options.bind(build, use.options, use.folder)
-    if wrong:
-        said = "\n".join(f"  {c.option}: {c.message}" for c in wrong)
-        raise UsageError(
-            f"The options of {use.name!r} do not fit:\n{said}", hint=f"See: erc plugins show {use.name}"
-        )
+    _refuse(wrong, repr(use.name), f"erc plugins show {use.name}")
     asked = options.given(build)
     return build(**bound, **{name: value for name, value in given.items() if name in asked})
 
 
+def require_models(preset: Preset, registry: Registry) -> None:
+    """Whether the models that the branches name are here, before hours are spent on the first branch.
+
+    Raises:
+        UsageError: one is not; the hint is the command that gets it.
+    """
+    uses = [(use, registry.extractor(use.name).build) for use in preset.extractors.values()]
+    for use, build in uses:
+        _, wrong = options.bind(build, use.options, use.folder)
+        _refuse([c for c in wrong if c.get], repr(use.name), f"erc plugins show {use.name}")
+
+
 def _refuse(wrong: Sequence[options.Complaint], whose: str, see: str) -> None:
+    get = list(dict.fromkeys(c.get for c in wrong if c.get))
+    if get and all(c.get for c in wrong):
+        said = "; ".join(f"{c.option}: {c.message.removesuffix(f': {c.get}')}" for c in wrong)
+        raise UsageError(f"{whose} lacks a model: {said}.", hint=f"Type: {' && '.join(get)}")
     if wrong:
         said = "\n".join(f"  {c.option}: {c.message}" for c in wrong)
         raise UsageError(f"The options of {whose} do not fit:\n{said}", hint=f"See: {see}")

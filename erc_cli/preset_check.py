@@ -59,6 +59,10 @@ def _check_use(
     _, wrong = options.bind(spec.build, use.options, use.folder)
     problems = []
     for c in wrong:
+        if c.get:  # like a library that is not there: told, and again by who loads the branch
+            said = c.message + _or_drop(preset, spec)
+            problems.append(_problem(preset, f"{key}.{c.option}", said, "missing", spec.name))
+            continue
         if preset.recipe and trainable and (c.left_out or c.missing_file):
             continue
         kind = "untrained" if c.left_out and trainable else "file" if c.missing_file else "wrong"
@@ -67,10 +71,14 @@ def _check_use(
     missing = registry.missing(spec)
     if missing:
         said = f"{spec.name!r} needs {listed(missing)}: {pip_command(spec, missing)}"
-        if isinstance(spec, ExtractorSpec) and len(preset.extractors) > 1:
-            said += f", or leave it out: --drop {spec.modality}"
-        problems.append(_problem(preset, f"{key}.use", said, "missing"))
+        problems.append(_problem(preset, f"{key}.use", said + _or_drop(preset, spec), "missing"))
     return problems
+
+
+def _or_drop(preset: Preset, spec: ExtractorSpec | FusionSpec) -> str:
+    """The other way out where a branch lacks something, if the preset has another one."""
+    other = isinstance(spec, ExtractorSpec) and len(preset.extractors) > 1
+    return f", or leave it out: --drop {spec.modality}" if other and isinstance(spec, ExtractorSpec) else ""
 
 
 def _check_train(
@@ -89,10 +97,17 @@ def _check_train(
     core, rest = split_options(stage, values, fit)
     _, wrong = options.bind(core_schema(stage), core, preset.folder)
     wrong += options.bind(fit, rest, preset.folder)[1]
-    kinds = {True: "file", False: "wrong"}
     return problems + [
-        _problem(preset, f"train.{stage}.{c.option}", c.message, kinds[c.missing_file], spec.name)
+        _problem(
+            preset,
+            f"train.{stage}.{c.option}",
+            c.message,
+            "missing" if c.get else "file" if c.missing_file else "wrong",
+            spec.name,
+        )
         for c in wrong
+        # What training began from is not needed any more, and may be set anew before it begins.
+        if not (c.missing_file and (preset.trained or (preset.recipe and not c.get)))
     ]
 
 

@@ -229,6 +229,11 @@ def _own_file(preset: Preset, keys: Keys, registry: Registry) -> Preset:
     elif keys[0] == "extractors":
         use, name = preset.extractors[Modality(keys[1])], keys[2]
         values, build = use.options, registry.extractor(use.name).build
+    elif keys[0] == "train" and keys[1] in preset.extractors:
+        spec = registry.extractor(preset.extractors[Modality(keys[1])].name)
+        if spec.train is None:
+            return preset
+        name, values, build = keys[2], preset.train[keys[1]], spec.train
     elif keys[0] == "data" and keys[1] in registry.names("dataset"):
         name = keys[2]
         values, build = preset.data[keys[1]], registry.dataset(keys[1]).open

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -221,8 +221,9 @@ def load_registry(group: str = GROUP) -> Registry:
     """
     off = {_plain(word) for word in os.environ.get(DISABLE, "").split(",") if word.strip()}
     found = []
+    named = cache(_package)  # one distribution may have many entry points
     for point in sorted(entry_points(group=group), key=lambda p: p.name):
-        owner = _owner(point)
+        owner = _owner(point, named)
         if not off & {_plain(point.name), _plain(point.module), _plain(owner.package)}:
             found.append((owner, point.load))
     return _collect(found)
@@ -307,10 +308,16 @@ def _call_hooks(
     return entries, failed
 
 
-def _owner(point: EntryPoint) -> Owner:
+def _owner(point: EntryPoint, named: Callable[[Distribution], tuple[str, str]]) -> Owner:
     if point.dist is None:
         return Owner(point.module.partition(".")[0], "", point.name)
-    return Owner(point.dist.name, point.dist.version, point.name)
+    return Owner(*named(point.dist), point.name)
+
+
+def _package(dist: Distribution) -> tuple[str, str]:
+    """Name and version, from one parse of the metadata, which holds the whole README."""
+    about = dist.metadata
+    return about["Name"], about["Version"]
 
 
 def _row(entry: Entry, state: str) -> Row:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from erc_cli.contamination import KEY, from_data, told
+
 Document = Mapping[str, Any]
 
 DRAWS = (
@@ -74,6 +76,8 @@ def figures_table(document: Document) -> Table:
         for name, one in systems.items()
     ]
     notes = ["± is the standard deviation between seeds."] if len(document["seeds"]) > 1 else []
+    if KEY in document:
+        notes.append(told(from_data(document[KEY])))
     if stated:
         notes.append("ECE at prior: calibration in the population that an own head's stated prior describes.")
     return Table(

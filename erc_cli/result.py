@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,13 @@ def utterance_dicts(result: Result) -> list[dict[str, Any]]:
     Raises:
         ValueError: probabilities that are no distribution (a defect of the fusion).
     """
+    return list(each_utterance(result))
+
+
+def each_utterance(result: Result) -> Iterator[dict[str, Any]]:
+    """The elements of `utterance_dicts`, one after another: a long result is never held twice."""
     pairs = zip(result.utterances, result.predictions, strict=True)
-    return [_utterance(i, said, found, result.labels) for i, (said, found) in enumerate(pairs)]
+    return (_utterance(i, said, found, result.labels) for i, (said, found) in enumerate(pairs))
 
 
 def speaker_summary(result: Result) -> list[dict[str, Any]]:
@@ -91,24 +96,26 @@ def _utterance(index: int, said: Utterance, found: Prediction, labels: Sequence[
 
 def _opinion(opinion: Opinion, labels: Sequence[str]) -> dict[str, Any]:
     """One modality; without status `ok` it has no label, no probabilities and contributes 0."""
+    detail = {"detail": dict(opinion.detail)} if opinion.detail else {}
     if opinion.status is not Status.OK:
-        return {"status": opinion.status.value, "contribution": 0.0}
+        return {"status": opinion.status.value, "contribution": 0.0, **detail}
     probabilities = _distribution(opinion.probabilities, labels)
     return {
         "status": opinion.status.value,
         "label": max(labels, key=probabilities.__getitem__),
         "probabilities": probabilities,
         "contribution": float(opinion.contribution),
+        **detail,
     }
 
 
 def _distribution(values: Sequence[float], labels: Sequence[str]) -> dict[str, float]:
     """Probabilities by label. float32 sums to 1 only within about 1e-7 per class, so divide again."""
-    floats = [float(value) for value in values]
+    floats = list(map(float, values))
     total = math.fsum(floats)
-    if len(floats) != len(labels) or not math.isfinite(total) or total <= 0 or min(floats) < 0:
+    if len(floats) != len(labels) or not 0 < total < math.inf or min(floats) < 0:
         raise ValueError(f"not a distribution over {len(labels)} labels: {floats}")
-    return {label: value / total for label, value in zip(labels, floats, strict=True)}
+    return dict(zip(labels, [value / total for value in floats], strict=True))
 
 
 def _media(media: MediaInfo | None) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from erc_cli import __version__
+from erc_cli.contamination import as_data, marks_in
 from erc_cli.dataset import TRAINING_SPLITS
 from erc_cli.errors import UsageError
 from erc_cli.files import atomic_write, link_or_copy, read_json
@@ -34,6 +35,8 @@ class Run:
     `stages`: those to do now, the others must be done already or follow later. `start`: an earlier
     run whose branches, and features that they gave, are taken over. `shared`: a folder that runs of
     several seeds have in common. `features`: a store of features of media; by default that in the cache.
+    `device` and `precision` are for the branches that heed them; features are computed there, too.
+    `ahead(data set, modality, numbers)` makes folds of a branch side by side, where that is wanted.
     """
 
     preset: Preset
@@ -46,6 +49,9 @@ class Run:
     start: Path | None = None
     shared: Path | None = None
     features: Path | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+    ahead: Callable[[str, Modality, Sequence[int]], None] | None = None
 
 
 # --- stages that are done ---
@@ -101,7 +107,7 @@ def take_over(run: Run, start: Path) -> None:
         same = all(
             theirs["config"][part].get(stage) == ours["config"][part].get(stage)
             for part in ("extractors", "train")
-        )
+        ) and theirs["config"].get("precision") == ours["config"].get("precision")
         if not same or theirs["data"] != ours["data"] or theirs["config"]["seed"] != ours["config"]["seed"]:
             raise UsageError(
                 f"{start}: its {stage} branch was trained with other settings, data or seed.",
@@ -154,12 +160,15 @@ def open_record(run: Run, read: Callable[[str, str], Split]) -> None:
         },
         "fusion": {"use": run.preset.fusion.name, **run.preset.fusion.options},
         "train": {stage: dict(values) for stage, values in run.preset.train.items()},
+        **({"precision": run.precision} if run.precision != "fp32" else {}),
     }
     fresh = {
         "schema": "erc.training/1",
         "config": json.loads(json.dumps(config, default=str)),
         "data": {name: _describe(read, name) for name in run.datasets},
         "selected_on": "dev",
+        "device": run.device,
+        **as_data(marks_in(run.preset, run.registry, recipe=True)),
         "versions": versions(),
     }
     path = run.folder / RECORD

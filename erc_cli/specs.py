@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from erc_cli.learning import Dataset, JointBranch, Trained
-from erc_cli.types import Extractor, Fusion, Modality, Result, Transcript
+from erc_cli.types import Extractor, Fusion, Modality, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class ExtractorSpec:
     `bound_to_data`: its features belong to a data set, so there are none for a new recording.
     `train(job, *, option=default, …)` fits the branch; its signature is the schema of
     `train.MODALITY` in a preset. `joint`, with the same signature, gives the branch to be fitted
-    together with the fusion.
+    together with the fusion. `heeds` names what `train` heeds of the job's `device` and `precision`.
     """
 
     name: str
@@ -34,6 +34,7 @@ class ExtractorSpec:
     joint: Callable[..., JointBranch] | None = None
     late: tuple[str, ...] = ()
     bound_to_data: bool = False
+    heeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,24 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known beside a transcript's file: the medium it belongs to, and columns by name.
+
+    `columns`: start, end, duration, text or speaker -> what the file calls it.
+    """
+
+    media: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderSpec:
     """A transcript format: `read(path)` never guesses from the name, the caller chose it.
 
     `extensions` with the dot, lower case. `sniff(text)` says whether text looks like this format.
     `example` is a few lines of it, shown to who named a file without a single cue.
+    `read_with(path, reading)`, where there is one, is called instead of `read`: for a format that
+    may hold several recordings. `takes_columns`: it heeds `Reading.columns`.
     """
 
     name: str
@@ -86,18 +100,26 @@ class ReaderSpec:
     needs: tuple[str, ...] = ()
     extra: str | None = None
     example: str = ""
+    read_with: Callable[[Path, Reading], Transcript] | None = None
+    takes_columns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WriterSpec:
-    """A result format: `write(result, path)` writes to a path that is renamed into place after."""
+    """A result format: `write(result, path)` writes to a path that is renamed into place after.
+
+    The path is in the folder of the final file. Keyword-only parameters of `write` are options with
+    defaults, for who calls it with them, as `erc report` does. `leaves_out`: what of a result the
+    format cannot hold, to end the words "Left out: …", said when such a file is written.
+    """
 
     name: str
     extensions: tuple[str, ...]
     summary: str
-    write: Callable[[Result, Path], None]
+    write: Callable[..., None]
     needs: tuple[str, ...] = ()
     extra: str | None = None
+    leaves_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,10 @@ _MAGIC = (
 )
 # Marks of cp1252 that its texts are full of: euro, quotes, dashes, dots, and the signs of A0-BF.
 _SIGNS = frozenset((0x80, 0x84, 0x85, 0x8B, *range(0x91, 0x98), 0x99, 0x9B, *range(0xA0, 0xC0)))
-_TEXT_HINT = "Give the transcript as text: SubRip (.srt), WebVTT (.vtt), .ass, .json, .csv or .tsv."
+_TEXT_HINT = (
+    "Give the transcript as text: SubRip (.srt), WebVTT (.vtt), .ass, .eaf, .TextGrid, .rttm, .json, .csv "
+    "or .tsv."
+)
 _C1 = {code: bytes([code]).decode("cp1252", errors="ignore") or None for code in range(0x80, 0xA0)}
 
 
@@ -52,7 +55,7 @@ def read_bytes_as_text(path: Path) -> str:
     Raises:
         UsageError: no such file, a directory, unreadable, empty, too large, or not text.
     """
-    data = _read(path)
+    data = read_bytes(path)
     text = _decode(data)
     if text is None:
         what = _kind(data)
@@ -78,7 +81,12 @@ def tidy(text: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a transcript that says its encoding itself.
+
+    Raises:
+        UsageError: no such file, a directory, unreadable, empty or too large.
+    """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:

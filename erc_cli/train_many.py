@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from erc_cli.crossfit import one_fold
 from erc_cli.dataset import open_datasets
 from erc_cli.learning import Progress, Report
 from erc_cli.preset import drop, find_preset, override
 from erc_cli.registry import load_registry
-from erc_cli.run_record import Run, done_stage
-from erc_cli.training import check, train
+from erc_cli.run_record import Run
+from erc_cli.session import begin, cross_fit
+from erc_cli.stages import FUSION, stage_options
+from erc_cli.training import check, train, trains_alone
+from erc_cli.types import Modality
 
 if TYPE_CHECKING:
     from multiprocessing.managers import SyncManager
@@ -43,13 +47,18 @@ class Request:
     start: Path | None = None
     threads: int = 1
     features: Path | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
 
 
-def train_request(request: Request, report: Report, jobs: int = 1) -> list[Path]:
+def train_request(
+    request: Request, report: Report, jobs: int = 1, told: Callable[[Run], None] = lambda run: None
+) -> list[Path]:
     """Train the run of every seed; return their folders, trained presets if all stages are done.
 
-    With `jobs` above 1, branches of all seeds are trained side by side first. Seeds go into
-    `seed-N` folders of the output; without `seeds` the output itself is the run.
+    With `jobs` above 1, so many processes work: on the branches of all seeds, then on the folds of
+    the first fusion's features, then on the fusions. Seeds go into `seed-N` folders of the output;
+    without `seeds` the output itself is the run. `told` gets the first run when it is checked.
 
     Raises:
         UsageError: see `training.train`; everything is checked before the first stage begins.
@@ -60,9 +69,17 @@ def train_request(request: Request, report: Report, jobs: int = 1) -> list[Path]
     runs = prepare(request, report)
     for run in runs:
         check(run)
-    if jobs > 1:
-        _side_by_side(request, runs, report, jobs)
-    return [train(run) for run in runs]
+    told(runs[0])
+    if jobs == 1:
+        return [train(run) for run in runs]
+    with Crew(request, report, jobs) as crew:
+        crew.call(_stage, _branches(runs))
+        # The first fusion makes the features that all seeds share; a joint one shares none.
+        first = 0 if stage_options(runs[0].preset, FUSION).joint else 1
+        for run in runs[:first]:
+            train(replace(run, ahead=crew.folds))
+        crew.call(_stage, [(i, FUSION) for i, run in enumerate(runs) if i >= first and FUSION in run.stages])
+    return [run.folder for run in runs]
 
 
 def prepare(request: Request, report: Report) -> list[Run]:
@@ -79,6 +96,8 @@ def prepare(request: Request, report: Report) -> list[Run]:
         report=report,
         start=request.start,
         features=request.features,
+        device=request.device,
+        precision=request.precision,
     )
     if request.stages:
         first = replace(first, stages=frozenset(request.stages))
@@ -101,33 +120,66 @@ def _of_seed(run: Run, seed: int) -> Run:
     )
 
 
-def _side_by_side(request: Request, runs: Sequence[Run], report: Report, jobs: int) -> None:
-    """Every branch that is not trained yet, in a pool of processes."""
-    waiting = [
+def _branches(runs: Sequence[Run]) -> list[tuple[int, str]]:
+    """The number of the run and the stage of every branch that is to be trained by itself."""
+    return [
         (i, str(modality))
         for i, run in enumerate(runs)
-        for modality, use in run.preset.extractors.items()
-        if str(modality) in run.stages
-        and run.registry.extractor(use.name).train is not None
-        and done_stage(run.folder, str(modality)) is None
+        for modality in run.preset.extractors
+        if str(modality) in run.stages and trains_alone(run, modality)
     ]
-    context = multiprocessing.get_context("spawn")
-    workers = min(jobs, len(waiting) or 1)
-    with (
-        context.Manager() as manager,
-        _relay(manager, report) as queue,
-        ProcessPoolExecutor(workers, mp_context=context) as pool,
-    ):
-        for future in [pool.submit(_branch, request, i, stage, queue) for i, stage in waiting]:
+
+
+class Crew:
+    """Processes that work for one request; their progress is reported by this one.
+
+    Each opens the request anew: nothing but plain values goes between them.
+    """
+
+    def __init__(self, request: Request, report: Report, jobs: int) -> None:
+        self._request, self._report = request, report
+        self._stack = ExitStack()
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(jobs, mp_context=context)
+        self._manager = context.Manager()
+
+    def __enter__(self) -> Crew:
+        self._stack.enter_context(self._manager)
+        self._queue = self._stack.enter_context(_relay(self._manager, self._report))
+        self._stack.enter_context(self._pool)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def call(self, work: Callable[..., None], each: Sequence[tuple[Any, ...]]) -> None:
+        """`work(request, queue, *one)` for each, side by side; the first failure is raised."""
+        for future in [self._pool.submit(work, self._request, self._queue, *one) for one in each]:
             future.result()
 
+    def folds(self, name: str, modality: Modality, numbers: Sequence[int]) -> None:
+        """Folds of a branch's features of a data set: see `Run.ahead`."""
+        self.call(_fold, [(name, str(modality), number) for number in numbers])
 
-def _branch(request: Request, number: int, stage: str, queue: SimpleQueue[Progress | None]) -> None:
-    """In a process of its own: one branch of one run."""
+
+def _stage(request: Request, queue: SimpleQueue[Progress | None], number: int, stage: str) -> None:
+    """In a process of its own: one stage of one run."""
+    train(replace(_opened(request, queue)[number], stages=frozenset({stage})))
+
+
+def _fold(
+    request: Request, queue: SimpleQueue[Progress | None], name: str, modality: str, number: int
+) -> None:
+    """In a process of its own: one fold; they are the same for every seed."""
+    session = begin(_opened(request, queue)[0])
+    one_fold(cross_fit(session, name, Modality(modality)), number)
+
+
+def _opened(request: Request, queue: SimpleQueue[Progress | None]) -> list[Run]:
     import torch
 
     torch.set_num_threads(request.threads)
-    train(replace(prepare(request, queue.put)[number], stages=frozenset({stage})))
+    return prepare(request, queue.put)
 
 
 @contextmanager

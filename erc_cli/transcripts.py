@@ -22,8 +22,9 @@ from pathlib import Path
 
 from erc_cli.errors import UsageError, nearest
 from erc_cli.speakers import VOICE, Turn, learn, only_sounds, split_turns
-from erc_cli.specs import ReaderSpec
+from erc_cli.specs import ReaderSpec, Reading
 from erc_cli.textfile import read_bytes_as_text, tidy
+from erc_cli.times import parse_time
 from erc_cli.types import Notice, Transcript, Utterance
 
 __all__ = ["Cue", "build_transcript", "parse_time", "plain_text", "read_bytes_as_text", "read_transcript"]
@@ -32,9 +33,8 @@ LONGEST_GIVEN = 1.0
 SHORTEST = 0.1
 OVERLAP = 0.0015
 MOST_OF_A_KIND = 20
-_TIME = re.compile(
-    r"(?P<sign>-)?(?:(?:(?P<h>\d{1,6})\s*:\s*)?(?P<m>\d{1,6})\s*:\s*)?(?P<s>\d{1,9})(?:\s*[.,]\s*(?P<f>\d{1,12}))?"
-)
+COLUMNS = ("start", "end", "duration", "text", "speaker")
+_NOTHING = Reading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,20 @@ class Cue:
 
 
 def read_transcript(
-    path: Path, readers: Mapping[str, ReaderSpec], *, format: str | None = None
+    path: Path,
+    readers: Mapping[str, ReaderSpec],
+    *,
+    format: str | None = None,
+    reading: Reading = _NOTHING,
 ) -> Transcript:
     """The transcript at `path`, read as `format`, else by its ending, else by its content.
 
     Content wins over the ending where another format recognises it and the ending's does not.
+    `reading`: the medium, and the user's names of columns.
 
     Raises:
-        UsageError: no readable text file, an unknown format, or no cue in it.
+        UsageError: no readable text file, an unknown format, no cue in it, or names of columns for
+            a format that has none.
     """
     text = read_bytes_as_text(path)
     named = _named(path, readers, format)
@@ -74,7 +80,7 @@ def read_transcript(
     refused: UsageError | None = None
     for spec in candidates:
         try:
-            transcript = spec.read(path)
+            transcript = _read_as(spec, path, reading)
         except UsageError as error:
             refused = error  # the ending's own reader comes last, and its words are shown
             continue
@@ -82,6 +88,35 @@ def read_transcript(
             return _noted(transcript, spec, named, path)
         refused = _no_cues(path, spec, text, transcript)
     raise refused if refused is not None else UsageError(f"{path} cannot be read.")
+
+
+def columns_from(words: Iterable[str]) -> dict[str, str]:
+    """`["start=Begin,text=Words"]` as a mapping.
+
+    Raises:
+        UsageError: a column that there is none of, or no `NAME=NAME`.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        # Headings may have commas in them, too.
+        for pair in re.split(r",(?=\s*\w+\s*=)", word):
+            key, equals, name = (part.strip() for part in pair.partition("="))
+            if not equals or not name:
+                hint = "For instance: --columns start=Begin,text=Words"
+                raise UsageError(f"--columns {pair!r} is not COLUMN=NAME.", hint=hint)
+            if key not in COLUMNS:
+                hint = f"Columns: {', '.join(COLUMNS)}.{nearest(key, COLUMNS)}"
+                raise UsageError(f"--columns has no {key!r}.", hint=hint)
+            if found.setdefault(key, name) != name:
+                raise UsageError(f"--columns gives {key} twice.", hint="Name one column for it.")
+    return found
+
+
+def _read_as(spec: ReaderSpec, path: Path, reading: Reading) -> Transcript:
+    if reading.columns and not spec.takes_columns:
+        hint = "Leave out --columns, or say that it is a table: --transcript-format csv"
+        raise UsageError(f"{path} is read as {spec.name}, which has no columns to name.", hint=hint)
+    return spec.read(path) if spec.read_with is None else spec.read_with(path, reading)
 
 
 def _named(path: Path, readers: Mapping[str, ReaderSpec], format: str | None) -> ReaderSpec | None:
@@ -145,12 +180,14 @@ def build_transcript(
     *,
     speakers_from_text: bool = True,
     markup: bool = True,
+    worded: bool = True,
 ) -> Transcript:
     """Utterances in time order, from the cues of one file.
 
     Where a cue has a speaker of its own, no other is sought in its text. `speakers_from_text`:
     find `NAME: text` and its like. `markup`: the cues are subtitles, so that tags go, a dash begins
     a turn, and a cue of sounds alone is left out; else one cue is one utterance, be it empty.
+    `worded`: the format has words, so that a cue without any is told.
     """
     notices = list(warnings)
     timed = _mended(list(cues), notices)
@@ -171,7 +208,7 @@ def build_transcript(
                     if turns
                     else [Turn(None, "")]
                 )
-        utterances += _spread(cue, _with_words(cue, turns, markup, notices))
+        utterances += _spread(cue, _with_words(cue, turns, markup, notices if worded else []))
     # Two turns of a long cue may lie around a cue that overlaps it.
     utterances.sort(key=lambda utterance: (utterance.start, utterance.end))
     return Transcript(tuple(utterances), format, _fewer(notices), path)
@@ -192,27 +229,8 @@ def plain_text(text: str) -> str:
 
 
 def _voice(match: re.Match[str]) -> str:
-    name = " ".join(html.unescape(match[1]).split())
+    name = html.escape(" ".join(html.unescape(match[1]).split()), quote=False)  # decoded with the rest
     return f"\n{VOICE}{name}{VOICE}"
-
-
-def parse_time(value: object) -> float | None:
-    """Seconds of a number, or of `[[hh:]mm:]ss[.,]fff`; None where it is no time.
-
-    Minutes and seconds may exceed 59, and any part may have one digit.
-    """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, (int, float)):
-        return float(value) if -1e9 < value < 1e9 else None
-    if not isinstance(value, str):
-        return None
-    match = _TIME.fullmatch(value.strip())
-    if match is None:
-        return None
-    seconds = int(match["h"] or 0) * 3600 + int(match["m"] or 0) * 60 + int(match["s"])
-    total = seconds + float(f"0.{match['f'] or 0}")
-    return -total if match["sign"] else total
 
 
 def _mended(cues: list[Cue], notices: list[Notice]) -> list[Cue]:
@@ -269,9 +287,13 @@ def _lengthened(cue: Cue, cues: Sequence[Cue], index: int, notices: list[Notice]
 
 
 def _told_overlaps(cues: list[Cue], notices: list[Notice]) -> list[Cue]:
-    """The same cues; those that start before the one ahead of them ends are told."""
+    """The same cues; those that start before the one ahead of them ends are told.
+
+    Two people who are known to be two may talk at the same time, and are not told.
+    """
     for before, cue in pairwise(cues):
-        if cue.start < before.end - OVERLAP:
+        two = cue.speaker is not None and before.speaker is not None and cue.speaker != before.speaker
+        if cue.start < before.end - OVERLAP and not two:
             ends = _clock(before.end)
             message = f"The cue at {_clock(cue.start)} starts before the one ahead of it ends ({ends})."
             notices.append(Notice("cue_overlap", message, cue.line))

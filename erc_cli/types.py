@@ -152,11 +152,13 @@ class Features:
 
     `values` float32 [n, d]; `present` bool [n]; `status` one per row. A row is present exactly
     when its status is `ok`; the values of an absent row mean nothing and are never read.
+    `detail`: what else the extractor has to say of each row, ready for JSON; empty, or one per row.
     """
 
     values: FloatArray
     present: BoolArray
     status: tuple[Status, ...]
+    detail: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +230,15 @@ class Fusion(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """One modality on one utterance. Without status `ok` there are no probabilities."""
+    """One modality on one utterance. Without status `ok` there are no probabilities.
+
+    `detail` is the extractor's, see `Features`.
+    """
 
     status: Status
     probabilities: tuple[float, ...] = ()
     contribution: float = 0.0
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

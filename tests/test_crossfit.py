@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from erc_cli.crossfit import deal, out_of_fold, pick, remember
+from erc_cli.crossfit import CrossFit, deal, lacking, one_fold, out_of_fold, pick, remember
 from erc_cli.learning import Progress, Source, Split, Trained, TrainJob
 from erc_cli.types import Conversation, Encoded, Features, Status, Utterance
 
@@ -32,6 +32,7 @@ def split_of(sizes: tuple[int, ...] = SIZES) -> Split:
         shares=np.repeat(np.arange(len(sizes), dtype=np.float32), sizes)[:, None],
         ready={"x": rows},
         sources=tuple((Source(Path(f"{d}.wav")),) * n for d, n in enumerate(sizes)),
+        ids=tuple(tuple(f"dia{d}_utt{i}" for i in range(n)) for d, n in enumerate(sizes)),
     )
 
 
@@ -68,6 +69,10 @@ class Branch:
         return Features(np.array(rows, dtype=np.float32), np.ones(len(rows), bool), (Status.OK,) * len(rows))
 
 
+def plan_of(branch: Branch, job: TrainJob) -> CrossFit:
+    return CrossFit(job, "d", 3, branch.fit, branch.features)
+
+
 def test_every_dialogue_is_dealt_once() -> None:
     dealt = deal(23, 5, seed=1)
     assert sorted(i for fold in dealt for i in fold) == list(range(23))
@@ -78,8 +83,9 @@ def test_every_dialogue_is_dealt_once() -> None:
 
 
 def test_no_row_comes_from_a_branch_that_saw_it(tmp_path: Path) -> None:
-    branch, reports = Branch(), []
-    found = out_of_fold(job_in(tmp_path, split_of(), reports), "d", 3, branch.fit, branch.features)
+    branch = Branch()
+    reports: list[Progress] = []
+    found = out_of_fold(plan_of(branch, job_in(tmp_path, split_of(), reports)))
     assert found.values[:, 0].tolist() == [0.0] * sum(SIZES)
     whole = [int(u.text.replace("-", "")) for c in split_of().conversations for u in c.utterances]
     assert found.values[:, 1].tolist() == whole  # every row is its own utterance's
@@ -90,13 +96,25 @@ def test_no_row_comes_from_a_branch_that_saw_it(tmp_path: Path) -> None:
 
 def test_a_run_that_was_cut_off_goes_on_with_its_fold(tmp_path: Path) -> None:
     branch = Branch()
+    plan = plan_of(branch, job_in(tmp_path, split_of()))
     branch.fail_at = 2
     with pytest.raises(KeyboardInterrupt):
-        out_of_fold(job_in(tmp_path, split_of()), "d", 3, branch.fit, branch.features)
+        out_of_fold(plan)
+    assert lacking(plan) == [2]
     branch.fail_at = None
-    found = out_of_fold(job_in(tmp_path, split_of()), "d", 3, branch.fit, branch.features)
+    found = out_of_fold(plan)
     assert len(branch.fits) == 3
     assert not found.values[:, 0].any()
+
+
+def test_folds_made_one_by_one_in_any_order_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    plans = [plan_of(Branch(), job_in(tmp_path / name, split_of())) for name in "ab"]
+    for k in (2, 0, 1):
+        one_fold(plans[0], k)
+    assert lacking(plans[0]) == []
+    assert out_of_fold(plans[0]).values.tolist() == out_of_fold(plans[1]).values.tolist()
 
 
 def test_pick_takes_everything_of_a_dialogue() -> None:
@@ -107,6 +125,7 @@ def test_pick_takes_everything_of_a_dialogue() -> None:
     assert part.shares[:, 0].tolist() == [2, 2, 2, 2, 0, 0, 0]
     assert [len(r) for r in part.ready["x"]] == [4, 3]
     assert part.sources[0][0] == Source(Path("2.wav"))
+    assert [row[0] for row in part.ids] == ["dia2_utt0", "dia0_utt0"]
     assert pick(replace(split_of(), shares=None, sources=()), [1]).sources == ()
 
 

@@ -14,11 +14,14 @@ import pytest
 import torch
 
 from erc_cli.errors import ErcError, UsageError
+from erc_cli.faces.align import Placement
+from erc_cli.faces.record import Face
+from erc_cli.faces.weighted import prepared, shares
 from erc_cli.types import Clip, Conversation, Encoded, Frame, Status, Utterance
 from erc_visual_faces import build, erc_extractors
-from erc_visual_faces.extractor import MTCNN_WEIGHTS, prepared, shares
-from erc_visual_faces.faces import BOX, LANDMARKS, SIDE, Placement, cut_face, cut_faces, place
-from erc_visual_faces.mtcnn import Face, Mtcnn
+from erc_visual_faces.detectors import MTCNN_WEIGHTS
+from erc_visual_faces.faces import BOX, LANDMARKS, SIDE, cut_face, cut_faces, place
+from erc_visual_faces.mtcnn import Mtcnn
 from erc_visual_faces.network import ExpressionNet, save_expression_net
 
 HERE = Path(__file__).parent

@@ -4,37 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from formatkit import DATA, read, saved
+from formatkit import turns as rows
 
-import erc_format_json
-import erc_format_subtitles
-import erc_format_table
 from erc_cli.errors import UsageError
-from erc_cli.specs import ReaderSpec
-from erc_cli.transcripts import read_transcript
-from erc_cli.types import Transcript
 from erc_format_subtitles.front import repair
-
-DATA = Path(__file__).parent / "data" / "transcripts"
-PLUGINS: tuple[ModuleType, ...] = (erc_format_subtitles, erc_format_json, erc_format_table)
-READERS: dict[str, ReaderSpec] = {spec.name: spec for plugin in PLUGINS for spec in plugin.erc_readers()}
-
-
-def read(path: Path) -> Transcript:
-    return read_transcript(path, READERS)
-
-
-def rows(transcript: Transcript) -> list[tuple[float, float, str | None, str]]:
-    return [(u.start, u.end, u.speaker, u.text) for u in transcript.utterances]
-
-
-def saved(tmp_path: Path, name: str, text: str) -> Path:
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
 
 # --- subtitles ------------------------------------------------------------------------------
 
@@ -125,7 +101,7 @@ def test_time_stamps_as_people_write_them(tmp_path: Path, timing: str, number: s
     ],
 )
 def test_srt_layouts(tmp_path: Path, text: str, words: list[str]) -> None:
-    found = read_transcript(saved(tmp_path, "t.srt", text), READERS, format="srt")
+    found = read(saved(tmp_path, "t.srt", text), format="srt")
     assert [said.text for said in found.utterances] == words
 
 
@@ -199,7 +175,7 @@ def test_a_bare_list_with_clock_times(tmp_path: Path) -> None:
     path = saved(
         tmp_path, "t.json", '[{"start": "0:01,5", "end": "00:00:02.0", "text": "Hi.", "speaker": 3}]'
     )
-    assert rows(read(path)) == [(1.5, 2.0, None, "Hi.")]
+    assert rows(read(path)) == [(1.5, 2.0, "Speaker 3", "Hi.")]
 
 
 def test_meld_columns() -> None:

@@ -15,8 +15,9 @@ import torch
 from erc_audio_mel import build, erc_extractors
 from erc_audio_mel.augment import Augment, add_noise, add_room, telephone, warp_time
 from erc_audio_mel.network import MelNet, load_mel_net, save_mel_net
-from erc_audio_mel.spectrogram import COLOURS, POINTS, RATE, Look, Spectrogram, fitted, loudest, mel_filters
+from erc_audio_mel.spectrogram import COLOURS, POINTS, RATE, Look, Spectrogram, fitted, mel_filters
 from erc_cli.errors import ErcError
+from erc_cli.hearing import loudest
 from erc_cli.media import probe, read_clips
 from erc_cli.testing import check_extractor
 from erc_cli.types import Clip, Encoded, Head, Status, Utterance, Wish

@@ -71,7 +71,7 @@ def test_values_outside_their_range(wanted: Any, value: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("plugin", "name", "value"),
     [
-        (erc_visual_faces, "detector", "yunet"),
+        (erc_visual_faces, "detector", "dlib"),
         (erc_visual_faces, "pool", "median"),
         (erc_visual_faces, "frames", 0),
         (erc_visual_faces, "min_face", 3),

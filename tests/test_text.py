@@ -178,10 +178,12 @@ def test_other_encoders_are_not_for_minilm(tiny_bert: Path, tmp_path: Path) -> N
         pretrained(folder, 7, "minilm")
 
 
-def test_a_pretrained_model_must_be_whole(tmp_path: Path) -> None:
+def test_a_pretrained_model_must_be_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERC_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(UsageError, match=r"has no model\.safetensors, config\.json, tokenizer\.json"):
         find_init(str(tmp_path))
-    with pytest.raises(UsageError, match="there is no folder roberta-large"):
+    with pytest.raises(UsageError, match=r"is not on this computer[\s\S]*erc models pull roberta-large"):
         find_init("roberta-large")
 
 

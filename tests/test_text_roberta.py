@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 from conftest import EMOTIONS, PHRASES, Erc
-from textkit import NOTHING, TALK, write_model
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from textkit import NOTHING, TALK, published_roberta_tokenizer, write_model
+from tokenizers import Tokenizer, models
 
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.learning import TrainJob
@@ -95,17 +95,7 @@ def test_a_tokenizer_without_a_template_is_read_by_names(tiny_bert: Path) -> Non
 
 def test_roberta_s_published_vocabulary(shared: Path) -> None:
     """Numbers of the published model: `Hello world` is 0 31414 232 2."""
-    folder = shared / "data" / "models" / "roberta_bpe"
-    inner = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-    by_number = {str(number): piece for piece, number in inner.items()}
-    counts = (folder / "dict.txt").read_text(encoding="utf-8").splitlines()
-    pieces = ["<s>", "<pad>", "</s>", "<unk>"]
-    pieces += [by_number.get(line.split()[0], line.split()[0]) for line in counts]
-    merges = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
-    vocabulary = {piece: i for i, piece in enumerate([*pieces, "<mask>"])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [tuple(m.split(" ")) for m in merges if m]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer = published_roberta_tokenizer(shared / "data" / "models" / "roberta_bpe")
     talk = Conversation((Utterance(0, 1, "Hello world"), Utterance(1, 2, "Hello world")))
     first, _ = sequences(talk, tokenizer, Window(1, 1, True, 512))
     assert first.ids == (0, 31414, 232, 2, 2, 31414, 232, 2)
@@ -327,7 +317,7 @@ def test_what_cannot_be_trained_is_told_before_the_work(
         "train", recipe(tmp_path, tmp_path / "none"), "--data", f"meld:{tiny_meld}", "-o", tmp_path / "r"
     )
     assert done.returncode == 2, done.stderr
-    assert f"there is no folder {tmp_path / 'none'}" in " ".join(done.stderr.split())
+    assert f"init: no such file: {tmp_path / 'none'}" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     with pytest.raises(UsageError, match="model_type is None"):
         train(job(tiny_meld, tmp_path), init=str(tiny_bert))

@@ -85,6 +85,20 @@ def test_seeds_side_by_side_and_their_branches_again(
     assert "trained with other settings, data or seed" in wrong.stderr
 
 
+def test_folds_and_fusions_side_by_side_are_those_of_one_process(
+    recipe: Path, erc: Erc, tiny_meld: Path, tmp_path: Path
+) -> None:
+    data = ["--data", f"meld:{tiny_meld}", "--seeds", 2]
+    for folder, jobs in (("a", 1), ("b", 2)):
+        done = erc("train", recipe, *data, "-o", tmp_path / folder, "--jobs", jobs)
+        assert done.returncode == 0, done.stderr
+    inside = Path("features/meld-train-text-of-2")
+    files = [inside / "fold-1.safetensors", inside / "fold-2.safetensors"]
+    files += [Path(f"seed-{n}/{name}.safetensors") for n in (0, 1) for name in ("text", "fusion")]
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
 def test_joint_training_gives_a_preset(recipe: Path, erc: Erc, tiny_meld: Path, tmp_path: Path) -> None:
     data = ["--data", f"meld:{tiny_meld}"]
     done = erc("train", recipe, *data, "-o", tmp_path / "j", "--joint", "--set", "train.fusion.epochs=8")

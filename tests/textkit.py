@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from conftest import PHRASES
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from erc_cli.torchaudio_guard import prepare
 from erc_cli.types import Conversation, Utterance
 
 TALK = Conversation(
@@ -43,8 +45,24 @@ def byte_level_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def write_model(folder: Path, kind: str, *, task: bool = False) -> Path:
+def published_roberta_tokenizer(folder: Path) -> Tokenizer:
+    """RoBERTa's own, from the files of its authors: `<s>` 0, `<pad>` 1, `</s>` 2, `<mask>` last."""
+    inner = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    by_number = {str(number): piece for piece, number in inner.items()}
+    counts = (folder / "dict.txt").read_text(encoding="utf-8").splitlines()
+    pieces = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces += [by_number.get(line.split()[0], line.split()[0]) for line in counts]
+    merges = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
+    vocabulary = {piece: i for i, piece in enumerate([*pieces, "<mask>"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [tuple(m.split(" ")) for m in merges if m]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer
+
+
+def write_model(folder: Path, kind: str, *, task: bool = False, **shape_of: int) -> Path:
     """A random encoder as transformers itself saves it, bare or with a language model's head."""
+    prepare()
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
     if kind == "distilbert":
@@ -58,8 +76,9 @@ def write_model(folder: Path, kind: str, *, task: bool = False) -> Path:
         shape |= {"cls_token_id": 0, "sep_token_id": 2}
     if "roberta" in kind:
         shape["type_vocab_size"] = 1
+    shape = {"vocab_size": 340, "max_position_embeddings": POSITIONS, **shape, **shape_of}
     ends = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
-    config = AutoConfig.for_model(kind, vocab_size=340, max_position_embeddings=POSITIONS, **shape, **ends)
+    config = AutoConfig.for_model(kind, **shape, **ends)
     torch.manual_seed(1)
     model = (AutoModelForMaskedLM if task else AutoModel).from_config(config)
     for name, value in model.named_parameters():  # start values of 0 and 1 would hide a mistake

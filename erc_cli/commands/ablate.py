@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from erc_cli import completion
-from erc_cli.click_parts import Command
+from erc_cli.click_parts import Command, device_options
 from erc_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def _modalities(*names: str, text: str) -> Callable[[Any], Any]:
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="With --retrain: CPU threads."
 )
 @click.option("--force", is_flag=True, help="Overwrite reports named with -o.")
+@click.option("--allow-contaminated", is_flag=True, help="With --data: also encoders that may know it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@device_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings, no notes.")
 @click.pass_context
 def command(context: click.Context, /, **typed: Any) -> None:
@@ -100,7 +101,8 @@ def command(context: click.Context, /, **typed: Any) -> None:
         if named:
             raise UsageError("PRESET and --preset name two presets.", hint="Give one of them.")
         chosen = str(typed["media"] or typed["preset"])
-        common = {name: typed[name] for name in ("data", "drop", "settings", "as_json", "device", "quiet")}
+        shared = ("data", "drop", "settings", "as_json", "device", "precision", "quiet")
+        common = {name: typed[name] for name in shared}
         ablate_data(DataWork(preset=chosen, **common, **only_with_data))
     else:
         _refuse(context, _DATA_ONLY, "needs --data NAME:PATH")
@@ -122,6 +124,7 @@ _DATA_ONLY = (
     "outputs",
     "threads",
     "force",
+    "allow_contaminated",
 )
 
 
@@ -143,11 +146,12 @@ def _ablate_recording(
     settings: tuple[str, ...],
     as_json: bool,
     device: str,
+    precision: str | None,
     quiet: bool,
 ) -> None:
     """Per utterance, how label and probability change without a modality."""
     from erc_cli import console
-    from erc_cli.commands.work import Inputs, Wanted, find_inputs, load, say, talk
+    from erc_cli.commands.work import Inputs, Wanted, find_inputs, load, say, say_placements, talk
     from erc_cli.example import example_files
     from erc_cli.prediction import check_judged
     from erc_cli.registry import load_registry
@@ -159,9 +163,10 @@ def _ablate_recording(
     else:
         inputs = find_inputs(media, transcript, registry, "Type: erc ablate --help")
     say(inputs.note, quiet=quiet)
-    wanted = Wanted(preset, (), (), settings, device)
+    wanted = Wanted(preset, (), (), settings, device, precision)
     with console.progress(quiet=quiet) as report:
         work = load(registry, wanted, inputs, transcript_format, report)
+        say_placements(work.model.placements, device, quiet=quiet)
         groups = _groups(drop, work.preset, registry)
         heard = work.hear(report)
     whole = work.answer_from(heard)

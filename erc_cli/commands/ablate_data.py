@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from erc_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from erc_cli.ablation_plan import Choice, Plan
+    from erc_cli.contamination import Mark
     from erc_cli.evaluation import Means
     from erc_cli.learning import Dataset, Report, Split
     from erc_cli.preset import Preset
@@ -39,8 +40,10 @@ class DataWork:
     outputs: tuple[Path, ...]
     threads: int
     force: bool
+    allow_contaminated: bool
     as_json: bool
     device: str
+    precision: str | None
     quiet: bool
 
 
@@ -139,12 +142,15 @@ def _means(work: DataWork, registry: Registry, report: Report) -> Means:
     from erc_cli.device import find_device
     from erc_cli.evaluation import Means
 
-    return Means(registry, find_device(work.device), report, work.features)
+    return Means(registry, find_device(work.device), report, work.features, work.precision)
 
 
 def _at_inference(work: DataWork, means: Means) -> dict[str, Any]:
     from erc_cli.ablation import left_out
     from erc_cli.ablation_plan import make_plan
+    from erc_cli.commands.work import say_placements
+    from erc_cli.contamination import as_data, marks_in, refuse
+    from erc_cli.device import about
     from erc_cli.evaluation import answers_of, features_for, find_trained
     from erc_cli.learning import Progress
     from erc_cli.preset import override
@@ -154,17 +160,22 @@ def _at_inference(work: DataWork, means: Means) -> dict[str, Any]:
     presets = [override(one, work.settings, registry) for one in trained.presets]
     plan = make_plan(presets[0], registry, _choice(work))
     name, datasets = _open(work, presets[0], registry)
+    marks = marks_in(presets[0], registry)
+    refuse(marks, [name], allow=work.allow_contaminated)
     split = _split(work, name, datasets, presets[0].labels)
     runs = []
     for done, preset in enumerate(presets):
         means.report(Progress("seeds", done, len(presets), preset.name))
         model = means.load(preset)
+        if done == 0:
+            say_placements(model.placements, work.device, quiet=work.quiet)
+            ran = about(means.device, means.precision, model.placements)
         runs.append(answers_of(model, features_for(model, preset, split, means), paired=True))
     plan, board, notes = left_out(plan, runs, presets[0].labels)
     if trained.unfinished:
         notes.append(f"Not finished, and left out: {', '.join(trained.unfinished)}.")
-    about = _about(work, trained.name, name, split, trained.seeds)
-    return _document(work, plan, board, {**about, "notes": notes + _test_note(name, split)}, registry)
+    head = {**_about(work, trained.name, name, split, trained.seeds), **ran, **as_data(marks)}
+    return _document(work, plan, board, {**head, "notes": notes + _notes(name, split, marks)}, registry)
 
 
 def _retrained(work: DataWork, means: Means, folder: Path) -> dict[str, Any]:
@@ -173,31 +184,54 @@ def _retrained(work: DataWork, means: Means, folder: Path) -> dict[str, Any]:
     from erc_cli.ablation import score_variants
     from erc_cli.ablation_plan import make_plan
     from erc_cli.ablation_train import Training, train_variants
+    from erc_cli.commands.work import say_placements
+    from erc_cli.contamination import as_data, marks_in, refuse
+    from erc_cli.device import check_precision, placements_in_training
     from erc_cli.preset import find_preset, override
 
     registry = means.registry
     recipe = override(find_preset(work.preset, registry, recipe=True), work.settings, registry)
     plan = make_plan(recipe, registry, _choice(work))
     name, datasets = _open(work, recipe, registry)
+    marks = tuple(m for one in plan.variants for m in marks_in(one.preset, registry, recipe=True))
+    refuse(marks, [name], allow=work.allow_contaminated)
     seeds = tuple(range(work.seeds or 1))
+    check_precision(work.precision, means.device)
+    wanted = means.device, work.precision or "fp32"
+    say_placements(placements_in_training(recipe, registry, wanted), work.device, quiet=work.quiet)
     torch.set_num_threads(work.threads)
-    training = Training(registry, datasets, folder, seeds, means.report, work.start, work.features)
+    training = Training(
+        registry,
+        datasets,
+        folder,
+        seeds,
+        means.report,
+        work.start,
+        work.features,
+        device=wanted[0],
+        precision=wanted[1],
+    )
     trained = train_variants(plan, training)
     split = _split(work, name, datasets, recipe.labels)
     in_order = {one.name: trained[one.name] for one in plan.variants}
     board = score_variants(in_order, split, means)
     lost = sorted({option for one in plan.variants for option in one.without})
     notes = [f"Only one of the fusions has {', '.join(lost)}: left out for the other."] if lost else []
-    about = _about(work, recipe.name, name, split, list(seeds))
-    return _document(work, plan, board, {**about, "notes": notes + _test_note(name, split)}, registry)
+    marks = tuple({(m.stage, m.encoder): m for m in marks}.values())
+    ran = {"device": wanted[0], "precision": wanted[1]}
+    head = {**_about(work, recipe.name, name, split, list(seeds)), **ran, **as_data(marks)}
+    return _document(work, plan, board, {**head, "notes": notes + _notes(name, split, marks)}, registry)
 
 
-def _test_note(name: str, split: Split) -> list[str]:
+def _notes(name: str, split: Split, marks: Iterable[Mark]) -> list[str]:
+    """What stands below the table: encoders that may know the answers, where the paper's figures are."""
+    from erc_cli.contamination import told
     from erc_cli.paper import UTTERANCES
 
-    if split.name == "test" or name not in UTTERANCES:
-        return []
-    return ["The paper's figures are of the test split; they stand beside ours with --split test."]
+    said = [text] if (text := told(marks)) else []
+    if split.name != "test" and name in UTTERANCES:
+        said.append("The paper's figures are of the test split; they stand beside ours with --split test.")
+    return said
 
 
 def _about(work: DataWork, preset: str, name: str, split: Split, seeds: list[int]) -> dict[str, Any]:

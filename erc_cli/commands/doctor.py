@@ -52,6 +52,7 @@ def _system() -> Iterable[Check]:
     yield Check("erc", "ok", __version__)
     yield Check("python", "ok", f"{platform.python_version()} ({sys.executable})")
     yield _torch()
+    yield _device()
     yield _torchaudio()
 
 
@@ -60,13 +61,30 @@ def _torch() -> Check:
         import torch
     except (ImportError, OSError) as error:
         return Check("torch", "fail", f"cannot be imported: {error}", "Type: pip install 'torch>=2.8,<2.14'")
-    device = "cpu"
-    if torch.cuda.is_available():
-        device = f"cuda ({torch.cuda.get_device_name(0)})"
-    elif torch.backends.mps.is_available():
-        device = "mps"
-    threads = torch.get_num_threads()
-    return Check("torch", "ok", f"{torch.__version__}, device {device}, threads: {threads}")
+    said = f"{torch.__version__}, threads: {torch.get_num_threads()}"
+    return Check("torch", "ok", said)
+
+
+def _device() -> Check:
+    """What `--device auto` is here, and what it could be."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return Check("device", "fail", "none without torch")
+    from erc_cli.device import bf16_units, find_device, unused_gpu
+
+    best = find_device("auto")
+    if best == "cuda":
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Check("device", "ok", "; ".join(f"cuda:{i} {name}" for i, name in enumerate(names)))
+    if best == "mps":
+        return Check("device", "ok", "mps")
+    warning = unused_gpu("auto", best)
+    if warning is not None:
+        return Check("device", "warn", warning)
+    units = {True: "bf16 in hardware", False: "no units for bf16, which is slower here than fp32"}
+    known = bf16_units()
+    return Check("device", "ok", "cpu" + (f", {units[known]}" if known is not None else ""))
 
 
 def _torchaudio() -> Check:

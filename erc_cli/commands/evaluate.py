@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from erc_cli import completion
-from erc_cli.click_parts import Command
+from erc_cli.click_parts import Command, device_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from erc_cli.evaluation import Answers, Means, Trained
     from erc_cli.learning import Dataset, Split
+    from erc_cli.pipeline import Model
     from erc_cli.preset import Preset
     from erc_cli.registry import Registry
 
@@ -55,7 +57,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Where features of media are kept (erc extract -o). Default: the cache.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@device_options
+@click.option("--allow-contaminated", is_flag=True, help="Also score encoders that may know the answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print erc.evaluation/1 on stdout.")
 @click.option("--save", is_flag=True, help="Write metrics.json and card.md into the preset's folder.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -69,6 +72,8 @@ def command(
     force: bool,
     features: Path | None,
     device: str,
+    precision: str | None,
+    allow_contaminated: bool,
     as_json: bool,
     save: bool,
     quiet: bool,
@@ -79,7 +84,8 @@ def command(
     then means over the seeds, with their standard deviation.
     """
     from erc_cli import console
-    from erc_cli.commands.work import say
+    from erc_cli.commands.work import say, warn
+    from erc_cli.contamination import as_data, marks_in, refuse, told
     from erc_cli.errors import UsageError
     from erc_cli.registry import load_registry
     from erc_cli.reports import check_reports, write_reports
@@ -99,9 +105,13 @@ def command(
         say(f"Not finished, and left out: {', '.join(trained.unfinished)}", quiet=quiet)
     reduced = [_reduced(one, drop, keep, registry) for one in trained.presets]
     datasets = _open(data, split, trained.presets[0], registry)
+    marks = marks_in(reduced[0], registry)
+    refuse(marks, datasets, allow=allow_contaminated)
     with console.progress(quiet=quiet) as report:
-        means = Means(registry, find_device(device), report, features)
-        documents = _documents(trained, reduced, datasets, split, means)
+        means = Means(registry, find_device(device), report, features, precision)
+        documents = _documents(trained, reduced, datasets, split, means, partial(_said, device, quiet))
+    warn(told(marks), quiet=quiet)
+    documents = [{**document, **as_data(marks)} for document in documents]
     whole = documents[0] if len(documents) == 1 else {"schema": "erc.metrics/1", "evaluations": documents}
     if save:
         _save(trained, documents)
@@ -110,6 +120,12 @@ def command(
         console.print_json(whole)
     else:
         _print(documents)
+
+
+def _said(wanted: str, quiet: bool, model: Model) -> None:
+    from erc_cli.commands.work import say_placements
+
+    say_placements(model.placements, wanted, quiet=quiet)
 
 
 def _reduced(preset: Preset, drop: tuple[str, ...], keep: tuple[str, ...], registry: Registry) -> Preset:
@@ -139,9 +155,11 @@ def _documents(
     datasets: Mapping[str, Dataset],
     split: str,
     means: Means,
+    loaded: Callable[[Model], None],
 ) -> list[dict[str, Any]]:
-    """One document per data set; one model is in memory at a time."""
+    """One document per data set; one model is in memory at a time. `loaded` is told of the first."""
     from erc_cli.dataset import relabel
+    from erc_cli.device import about
     from erc_cli.evaluation import answers_of, document_of, features_for
     from erc_cli.learning import Progress
     from erc_cli.run_record import versions
@@ -154,14 +172,17 @@ def _documents(
     for done, preset in enumerate(presets):
         means.report(Progress("seeds", done, len(presets), preset.name))
         model = means.load(preset)
+        if done == 0:
+            loaded(model)
+            ran = about(means.device, means.precision, model.placements)
         for name, part in splits.items():
             data = features_for(model, preset, part, means)
             answers[name].append(answers_of(model, data, paired=part.pictures is None))
     means.report(Progress("seeds", len(presets), len(presets), ""))
-    about = {"schema": "erc.evaluation/1", "preset": trained.name}
-    ended = {"seeds": trained.seeds, "selected_on": "dev", "versions": versions()}
+    head = {"schema": "erc.evaluation/1", "preset": trained.name}
+    ended = {"seeds": trained.seeds, "selected_on": "dev", **ran, "versions": versions()}
     return [
-        {**about, **document_of(answers[name], part, labels, {"name": name}), **ended}
+        {**head, **document_of(answers[name], part, labels, {"name": name}), **ended}
         for name, part in splits.items()
     ]
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from erc_cli import completion
-from erc_cli.click_parts import Command
+from erc_cli.click_parts import Command, device_options
 
 if TYPE_CHECKING:
     from erc_cli.aligned import Outcome
+    from erc_cli.device import Placement
     from erc_cli.encoding import Branch
     from erc_cli.learning import Dataset, Report
     from erc_cli.preset import Preset
@@ -40,7 +41,7 @@ _SHOWN = 10
 )
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Change an option of the preset.")
 @click.option("--jobs", type=click.IntRange(1), help="Files at a time.  [default: one for each core]")
-@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_context
@@ -54,6 +55,7 @@ def command(
     settings: tuple[str, ...],
     jobs: int | None,
     device: str,
+    precision: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -63,6 +65,8 @@ def command(
     told and left out; the exit code is then 3.
     """
     from erc_cli import console
+    from erc_cli.commands.work import say_placements, warn
+    from erc_cli.contamination import as_data, marks_in, told
     from erc_cli.preset import drop as without
     from erc_cli.preset import find_preset, override
     from erc_cli.registry import load_registry
@@ -77,14 +81,20 @@ def command(
     chosen = _splits(name, dataset, splits)
     _make(output)
     with console.progress(quiet=quiet) as report:
-        branches, where = _load(recipe, registry, device, report)
-        count = jobs or (_cores() if where == "cpu" else 1)
+        branches, ran = _load(recipe, registry, device, precision, report)
+        say_placements(ran, device, quiet=quiet)
+        on_cpu = all(one.device == "cpu" for one in ran.values())
+        count = jobs or (_cores() if on_cpu else 1)
         done = [_extract(name, dataset, split, branches, output, count, report) for split in chosen]
+    marks = marks_in(recipe, registry)
+    warn(told(marks), quiet=quiet)
     failed = any(outcome.failures for outcome in done)
     if as_json:
         document = {
             "schema": "erc.extract/1",
             "data": name,
+            "stages": {stage: one.as_data() for stage, one in ran.items()},
+            **as_data(marks),
             "splits": [outcome.as_data() for outcome in done],
         }
         console.print_json(document)
@@ -123,20 +133,22 @@ def _cores() -> int:
 
 
 def _load(
-    preset: Preset, registry: Registry, device: str, report: Report
-) -> tuple[dict[Modality, Branch], str]:
-    from erc_cli.device import find_device
+    preset: Preset, registry: Registry, device: str, precision: str | None, report: Report
+) -> tuple[dict[Modality, Branch], dict[str, Placement]]:
+    from erc_cli.device import check_precision, find_device, placements_of
     from erc_cli.extraction import branches_of
     from erc_cli.learning import Progress
     from erc_cli.preset import build_extractor
 
     report(Progress("model", 0, 1, preset.name))
     where = device if device == "cpu" else find_device(device)  # torch takes seconds to import
-    given = {"device": where, "labels": preset.labels}
+    check_precision(precision, where)
+    given = {"device": where, "precision": precision, "labels": preset.labels}
     extractors = {m: build_extractor(use, registry, **given) for m, use in preset.extractors.items()}
     branches = branches_of(preset.extractors, registry, extractors, **given)
     report(Progress("model", 1, 1))
-    return branches, where
+    parts = {str(m): e for m, e in extractors.items()}
+    return branches, placements_of(preset, registry, parts, where, precision)
 
 
 def _extract(

@@ -1,9 +1,11 @@
-"""`erc plugins`: what is installed, who brings it, what is missing; and the options of one plugin."""
+"""`erc plugins`: what is installed, who brings it, what is missing; the options of one; and a new one."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Set
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,14 +15,21 @@ from erc_cli.click_parts import Command, Group
 from erc_cli.errors import UsageError, nearest
 from erc_cli.registry import KINDS, Entry, Registry, Row, load_registry, pip_command
 from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, WriterSpec
+from erc_cli.types import Modality
 
 _LIST = ("erc plugins list", "erc plugins list --kind extractor", "erc plugins list --json")
 _SHOW = ("erc plugins show minilm", "erc plugins show late --json")
+_NEW = (
+    "erc plugins new loudness --modality audio",
+    "erc plugins new my-corpus --kind dataset -o ~/my-corpus",
+)
+#: what `erc_cli.scaffold` has templates for; a preset is copied instead
+_NEW_KINDS = ("extractor", "fusion", "reader", "writer", "dataset")
 
 
-@click.group("plugins", cls=Group, examples=[_LIST[0], _SHOW[0]])
+@click.group("plugins", cls=Group, examples=[_LIST[0], _SHOW[0], _NEW[0]])
 def command() -> None:
-    """List plugins, show their options."""
+    """List plugins, show their options, make a new one."""
 
 
 @command.command("list", cls=Command, examples=_LIST)
@@ -158,3 +167,34 @@ def _as_yaml(value: Any) -> str:
     import yaml
 
     return yaml.safe_dump(value, default_flow_style=True, width=200).removesuffix("\n...\n").strip()
+
+
+@command.command("new", cls=Command, examples=_NEW)
+@click.argument("name")
+@click.option("--modality", type=click.Choice([str(m) for m in Modality]), help="What an extractor reads.")
+@click.option("--kind", type=click.Choice(_NEW_KINDS), default="extractor", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A folder that is not there yet.  [default: erc-NAME]",
+)
+def new_command(name: str, modality: str | None, kind: str, output: Path | None) -> None:
+    """Make a working plugin called NAME with its test, to be changed into yours.
+
+    Prints its folder; nothing that exists is overwritten. See docs/plugin-tutorial.md.
+    """
+    from erc_cli import scaffold
+
+    new = scaffold.plan(name, kind, Modality(modality) if modality else None, load_registry())
+    folder = scaffold.create(new, output or Path(new.distribution))
+    click.echo(folder)
+    talk = console.err()
+    talk.print(f"Made {scaffold.SAMPLES[new.sample].what} {new.name}. Next:", soft_wrap=True, markup=False)
+    for line in (
+        f"cd {shlex.quote(str(folder))}",
+        "pip install -e '.[dev]'",
+        "pytest",
+        f"erc plugins show {name}",
+    ):
+        talk.print(f"  {line}", soft_wrap=True, markup=False)

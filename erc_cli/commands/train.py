@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from erc_cli import completion
-from erc_cli.click_parts import Command
+from erc_cli.click_parts import Command, device_options
+
+if TYPE_CHECKING:
+    from erc_cli.run_record import Run
 
 
 @click.command(
@@ -65,6 +70,7 @@ from erc_cli.click_parts import Command
     show_default=True,
     help="CPU threads; each number has its own results.",
 )
+@device_options
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
     preset: str,
@@ -81,6 +87,8 @@ def command(
     features: Path | None,
     jobs: int,
     threads: int,
+    device: str,
+    precision: str | None,
     quiet: bool,
 ) -> None:
     """Train PRESET on data; the run folder is then a preset itself.
@@ -91,9 +99,12 @@ def command(
     from rich.text import Text
 
     from erc_cli import console
+    from erc_cli.device import check_precision, find_device
     from erc_cli.run_record import RECORD
     from erc_cli.train_many import Request, train_request
 
+    where = find_device(device)
+    check_precision(precision, where)
     settings += ("train.fusion.joint=true",) if joint else ()
     settings += () if folds is None else (f"train.fusion.folds={folds}",)
     request = Request(
@@ -108,12 +119,30 @@ def command(
         start=start,
         threads=threads,
         features=features,
+        device=where,
+        precision=precision or "fp32",
     )
     with console.progress(quiet=quiet, log=True) as report:
-        folders = train_request(request, report, jobs)
+        folders = train_request(request, report, jobs, partial(_say, wanted=device, quiet=quiet))
     err = console.err(quiet=quiet)
     if not (folders[0] / "preset.yaml").exists():
         err.print(Text(f"Trained: {', '.join(stages)}. Next: the same command with the other stages."))
         return
     err.print(Text(f"Trained. Figures on dev: {folders[0] / RECORD}"), soft_wrap=True)
     err.print(Text(f"Next: erc evaluate {output} --data {data[0]} --split test"), soft_wrap=True)
+
+
+def _say(run: Run, *, wanted: str, quiet: bool) -> None:
+    """Where each stage is fitted, and what its encoder may know already."""
+    from erc_cli.commands.work import say_placements, warn
+    from erc_cli.contamination import marks_in, spoilt, told
+    from erc_cli.device import placements_in_training
+    from erc_cli.stages import FUSION, stage_options
+
+    joint = bool(stage_options(run.preset, FUSION).joint)
+    stages = placements_in_training(run.preset, run.registry, (run.device, run.precision), joint=joint)
+    asked = {stage: one for stage, one in stages.items() if stage in run.stages}
+    say_placements(asked, wanted, quiet=quiet)
+    marks = marks_in(run.preset, run.registry, recipe=True)
+    if any(spoilt(marks, name) for name in run.datasets):
+        warn(f"{told(marks)} erc evaluate will refuse those.", quiet=quiet)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from erc_cli import console, view
-from erc_cli.device import find_device
+from erc_cli.contamination import as_data, marks_in
+from erc_cli.device import Placement, about, find_device, line_of, slow_bf16, unused_gpu
 from erc_cli.errors import UsageError
 from erc_cli.features import refuse_bound_to_data
 from erc_cli.learning import Progress, Report
@@ -29,6 +30,7 @@ from erc_cli.preset import Preset, find_preset, override
 from erc_cli.preset import drop as without
 from erc_cli.preset import keep as only
 from erc_cli.registry import Registry
+from erc_cli.transcripts import columns_from
 from erc_cli.types import Modality, Result
 
 
@@ -41,20 +43,26 @@ class Wanted:
     keep: tuple[str, ...]
     settings: tuple[str, ...]
     device: str
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files to work on; `note` says where they come from if they were not named."""
+    """The files to work on; `note` says where they come from if they were not named.
+
+    `columns`: what the transcript calls its columns; `speakers`: a file with other names for them.
+    """
 
     media: Path | None
     transcript: Path
     note: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    speakers: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
         """All of them: no output may be one of these."""
-        return [self.transcript] if self.media is None else [self.media, self.transcript]
+        return [path for path in (self.media, self.transcript, self.speakers) if path is not None]
 
 
 def find_inputs(media: Path | None, transcript: Path | None, registry: Registry, hint: str) -> Inputs:
@@ -72,6 +80,15 @@ def find_inputs(media: Path | None, transcript: Path | None, registry: Registry,
         raise UsageError("Nothing to work on.", hint=hint)
     found = find_transcript(media, registry)
     return Inputs(media, found, f"Transcript: {found.name} (found beside the medium)")
+
+
+def with_names(inputs: Inputs, columns: Sequence[str], speakers: Path | None) -> Inputs:
+    """The same inputs, with `--columns` and `--speakers` as they were typed.
+
+    Raises:
+        UsageError: a column that there is none of, or no `NAME=NAME`.
+    """
+    return replace(inputs, columns=columns_from(columns), speakers=speakers)
 
 
 def _refuse_elsewhere(path: Path) -> None:
@@ -123,20 +140,44 @@ def load(
     refuse_bound_to_data(reduced, registry)
     for use in reduced.extractors.values():
         registry.require(registry.extractor(use.name))
-    recording = open_recording(inputs.media, inputs.transcript, registry, format=transcript_format)
+    recording = open_recording(
+        inputs.media,
+        inputs.transcript,
+        registry,
+        format=transcript_format,
+        columns=inputs.columns,
+        speakers=inputs.speakers,
+    )
     report(Progress("model", 0, 1, reduced.name))
     device = find_device(wanted.device)
     dropped = frozenset(preset.extractors) - frozenset(reduced.extractors)
-    model = load_model(reduced, registry, device=device, dropped=dropped)
+    model = load_model(reduced, registry, device=device, precision=wanted.precision, dropped=dropped)
     report(Progress("model", 1, 1, ""))
     settings = {"settings": list(wanted.settings)} if wanted.settings else {}
-    return Work(registry, reduced, model, recording, {**settings, "device": device})
+    ran = about(device, wanted.precision, model.placements)
+    marks = as_data(marks_in(reduced, registry))
+    return Work(registry, reduced, model, recording, {**settings, **ran, **marks})
 
 
 def say(text: str, *, quiet: bool) -> None:
     """One line on stderr, as long as it is; nothing if it is empty."""
     if text:
         console.err(quiet=quiet).print(Text(text), soft_wrap=True)
+
+
+def say_placements(placements: Mapping[str, Placement], wanted: str, *, quiet: bool) -> None:
+    """On stderr where each stage runs and in which precision, and what is odd about that; `wanted` is
+    `--device` as typed."""
+    say(line_of(placements), quiet=quiet)
+    device = next((one.device for one in placements.values() if one.device != "cpu"), "cpu")
+    for warning in (unused_gpu(wanted, device), slow_bf16(placements)):
+        warn(warning or "", quiet=quiet)
+
+
+def warn(text: str, *, quiet: bool) -> None:
+    """One warning on stderr; nothing if it is empty."""
+    if text:
+        console.err(quiet=quiet).print(Text.assemble(("Warning", "yellow"), f": {text}"), soft_wrap=True)
 
 
 def talk(result: Result, *, quiet: bool) -> None:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from erc_cli.errors import UsageError
+from erc_cli.hearing import Normalise, normalised
 from erc_cli.types import Clip, Conversation, Encoded, Features, Head, Status, Utterance, Wish
 
 if TYPE_CHECKING:
-    from erc_cli.types import BoolArray, FloatArray
-
-_LEAST = 1e-6  # a column that varies less does not vary
+    from erc_cli.types import FloatArray
 
 
 class ColumnsExtractor:
     """Stacks the rows; `normalise` is `none`, `speaker` or `dialogue`."""
 
-    def __init__(self, dim: int, normalise: str) -> None:
+    def __init__(self, dim: int, normalise: Normalise) -> None:
         self._dim = dim
         self._normalise = normalise
 
@@ -58,7 +57,7 @@ class ColumnsExtractor:
             self._check(row.values, f"conversation {conversation.id!r}, utterance {i + 1}")
             values[i], present[i], status[i] = row.values, True, Status.OK
         if self._normalise != "none":
-            values = self._normalised(values, present, conversation)
+            values = normalised(values, present, conversation, self._normalise)
         return Features(values, present, tuple(status))
 
     def _check(self, row: FloatArray, where: str) -> None:
@@ -72,17 +71,3 @@ class ColumnsExtractor:
                 f"Column {int(np.flatnonzero(~np.isfinite(row))[0]) + 1} is not a finite number ({where}).",
                 hint="Mend the table, or leave the column out.",
             )
-
-    def _normalised(self, values: FloatArray, present: BoolArray, conversation: Conversation) -> FloatArray:
-        """Mean 0 and deviation 1 over the present rows of each speaker, or of all."""
-        whose: list[Hashable] = [
-            u.speaker if self._normalise == "speaker" else None for u in conversation.utterances
-        ]
-        scaled = values.copy()
-        for one in dict.fromkeys(whose):
-            rows = present & np.array([w == one for w in whose], np.bool_)
-            if rows.any():
-                spread = values[rows].std(axis=0)
-                spread[spread < _LEAST] = 1.0
-                scaled[rows] = (values[rows] - values[rows].mean(axis=0)) / spread
-        return scaled

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from erc_audio_mel.network import load_mel_net
-from erc_audio_mel.spectrogram import fitted, loudest
+from erc_audio_mel.spectrogram import fitted
+from erc_cli.hearing import gathered, loudest
 from erc_cli.types import Clip, Conversation, Encoded, Features, Head, Status, Utterance, Wish
 
 if TYPE_CHECKING:
@@ -53,14 +54,7 @@ class MelExtractor:
 
     def gather(self, conversation: Conversation, rows: Sequence[Encoded | None]) -> Features:
         """The rows as they are: an utterance is heard without its context."""
-        status = tuple(
-            _status(row, utterance) for row, utterance in zip(rows, conversation.utterances, strict=True)
-        )
-        values = np.zeros((len(rows), self.dim), dtype=np.float32)
-        for i, row in enumerate(rows):
-            if row is not None and row.values is not None:
-                values[i] = row.values
-        return Features(values, np.array([s is Status.OK for s in status], dtype=np.bool_), status)
+        return gathered(conversation, rows, self.dim)
 
     @torch.inference_mode()
     def _embed(self, sound: FloatArray) -> FloatArray:
@@ -73,9 +67,3 @@ def middle(start: float, end: float, seconds: float) -> tuple[float, float]:
     """The middle `seconds` of a span, or all of it."""
     spare = max(end - start - seconds, 0.0) / 2
     return start + spare, end - spare
-
-
-def _status(row: Encoded | None, utterance: Utterance) -> Status:
-    if row is None:
-        return Status.SILENT if utterance.end <= utterance.start else Status.NO_AUDIO_TRACK
-    return row.status

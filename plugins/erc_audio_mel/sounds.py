@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from erc_audio_mel.extractor import middle
-from erc_audio_mel.spectrogram import RATE, loudest
+from erc_audio_mel.spectrogram import RATE
 from erc_cli.errors import UsageError
+from erc_cli.hearing import loudest
 from erc_cli.learning import Progress, Report, Source, Split
 from erc_cli.media import probe, read_clips
 from erc_cli.types import Clip, Status, Wish

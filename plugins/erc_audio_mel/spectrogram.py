@@ -121,11 +121,3 @@ def fitted(sound: FloatArray, samples: int) -> FloatArray:
     if spare >= 0:
         return sound[spare // 2 : spare // 2 + samples]
     return np.pad(sound, (-spare // 2, -spare - (-spare // 2)))
-
-
-def loudest(sound: FloatArray) -> float:
-    """The highest root mean square of 25 ms, in dB of full scale; -inf for nothing at all."""
-    count = len(sound) // WINDOW
-    frames = sound[: count * WINDOW].reshape(count, WINDOW) if count else sound[None]
-    power = float(np.square(frames.astype(np.float64)).mean(1).max()) if frames.size else 0.0
-    return 10 * float(np.log10(power)) if power > 0 else -np.inf

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from erc_cli.hearing import status_of
 from erc_cli.types import Clip, Conversation, Encoded, Features, Head, Status, Utterance, Wish
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ProsodyExtractor:
     def gather(self, conversation: Conversation, rows: Sequence[Encoded | None]) -> Features:
         """Features [n, `dim`]: the figures, filled (MELD's tables have gaps) and within MELD's range."""
         status = tuple(
-            _status(row, utterance) for row, utterance in zip(rows, conversation.utterances, strict=True)
+            status_of(row, utterance) for row, utterance in zip(rows, conversation.utterances, strict=True)
         )
         present = np.array([s is Status.OK for s in status], dtype=np.bool_)
         values = np.tile(TYPICAL, (len(rows), 1))
@@ -86,14 +87,6 @@ class ProsodyExtractor:
             values = _with_context(values, present, typical)
         values[~present] = 0.0
         return Features(values, present, status)
-
-
-def _status(row: Encoded | None, utterance: Utterance) -> Status:
-    if row is None:
-        return Status.SILENT if utterance.end <= utterance.start else Status.NO_AUDIO_TRACK
-    if row.values is None and row.status is Status.OK:
-        return Status.UNREADABLE
-    return row.status
 
 
 def _filled(figures: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Subtitles: SubRip, WebVTT and ASS as transcripts, and SubRip with emotions as a result."""
+"""Subtitles: SubRip, WebVTT and ASS as transcripts, and with emotions as a result."""
 
 from __future__ import annotations
 
@@ -24,8 +24,20 @@ def _read(name: str, path: Path) -> Transcript:
     return read(name, path)
 
 
-def _write(result: Result, path: Path) -> None:
-    from erc_format_subtitles.writer import write
+def _write_srt(result: Result, path: Path) -> None:
+    from erc_format_subtitles.writer import write_srt
+
+    write_srt(result, path)
+
+
+def _write_vtt(result: Result, path: Path) -> None:
+    from erc_format_subtitles.writer import write_vtt
+
+    write_vtt(result, path)
+
+
+def _write_ass(result: Result, path: Path) -> None:
+    from erc_format_subtitles.ass import write
 
     write(result, path)
 
@@ -42,5 +54,11 @@ def erc_readers() -> Sequence[ReaderSpec]:
 
 @hookimpl
 def erc_writers() -> Sequence[WriterSpec]:
-    """SubRip: each utterance with its emotion."""
-    return (WriterSpec("srt", (".srt",), "SubRip subtitles with each utterance's emotion", _write),)
+    """Subtitles: each utterance with its emotion, in its colour."""
+    lost = "probabilities, modalities"
+    about = "subtitles with each utterance's emotion in its colour"
+    return (
+        WriterSpec("srt", (".srt",), f"SubRip {about}", _write_srt, leaves_out=lost),
+        WriterSpec("vtt", (".vtt",), f"WebVTT {about}", _write_vtt, leaves_out=lost),
+        WriterSpec("ass", (".ass",), f"ASS {about}, a style each", _write_ass, leaves_out=lost),
+    )

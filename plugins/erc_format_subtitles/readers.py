@@ -13,7 +13,10 @@ from erc_cli.transcripts import Cue, build_transcript, read_bytes_as_text
 from erc_cli.types import Transcript
 from erc_format_subtitles.front import COLON, repair, repair_ass
 
-_OURS = re.compile(r"\[[^\[\]]{1,40} \d{1,3}%\]$")
+_OURS = re.compile(
+    r"(?:<(?:font color=\"#[0-9a-f]{6}\"|c\.emotion\.[a-z0-9-]+)>)?"
+    r"\[[^\[\]]{1,40} \d{1,3}%\](?:</(?:font|c)>)?$"
+)
 
 
 def read(name: str, path: Path) -> Transcript:
@@ -33,7 +36,12 @@ def read(name: str, path: Path) -> Transcript:
 
 
 def _without_emotions(cues: Sequence[Cue]) -> list[Cue]:
-    """The cues without the `[joy 61%]` that our own writer adds, if every one of them has it."""
+    """The cues without the `[joy 61%]` that our own writers add, if every one of them has it.
+
+    Our ASS has the speaker in a field of its own and before the words; there it goes, too.
+    """
     trimmed = [replace(cue, text=cue.text.rstrip()) for cue in cues]
-    ours = all(_OURS.search(cue.text) for cue in trimmed)
-    return [replace(cue, text=_OURS.sub("", cue.text)) for cue in trimmed] if ours else trimmed
+    if not all(_OURS.search(cue.text) for cue in trimmed):
+        return trimmed
+    bare = [replace(cue, text=_OURS.sub("", cue.text)) for cue in trimmed]
+    return [replace(cue, text=cue.text.removeprefix(f"{cue.speaker}: ")) for cue in bare]

@@ -10,10 +10,16 @@ from __future__ import annotations
 import re
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# A table with these is taken for a binary file.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def guard(text: str) -> str:
-    """The cell as it is written: `=1+1` as `'=1+1`; a guarded cell gets one more apostrophe."""
+    """The cell as it is written: `=1+1` as `'=1+1`; a guarded cell gets one more apostrophe.
+
+    Control characters are left out.
+    """
+    text = _CONTROL.sub("", text)
     return f"'{text}" if _FORMULA.match(text) else text
 
 

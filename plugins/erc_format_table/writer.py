@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from erc_cli.result import utterance_dicts
-from erc_cli.types import Modality, Result
+from erc_cli.types import Modality, Result, Status
 from erc_format_table.cells import guard
 
 
@@ -17,20 +18,38 @@ def write(result: Result, path: Path) -> None:
 
     UTF-8 without a byte order mark; cells that a spreadsheet would run are guarded (`cells`).
     """
-    modalities = [m.value for m in Modality if any(m in found.opinions for found in result.predictions)]
+    modalities = [m for m in Modality if any(m in found.opinions for found in result.predictions)]
     names = ["index", "start", "end", "speaker", "text", "label", "confidence"]
     names += [f"p_{label}" for label in result.labels]
     names += [f"{modality}_{what}" for modality in modalities for what in ("status", "label", "contribution")]
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(names)
-        table.writerows(_row(row, result.labels, modalities) for row in utterance_dicts(result))
+        table.writerows(_row(i, result, modalities) for i in range(len(result.utterances)))
 
 
-def _row(row: dict[str, Any], labels: tuple[str, ...], modalities: list[str]) -> list[Any]:
-    cells = [row["index"], row["start"], row["end"], guard(row["speaker"] or ""), guard(row["text"])]
-    cells += [row["label"], row["confidence"], *(row["probabilities"][label] for label in labels)]
+def _row(index: int, result: Result, modalities: list[Modality]) -> list[Any]:
+    labels, said, found = result.labels, result.utterances[index], result.predictions[index]
+    shares = _shares(found.probabilities)
+    cells: list[Any] = [
+        index,
+        float(said.start),
+        float(said.end),
+        guard(said.speaker or ""),
+        guard(said.text),
+    ]
+    cells += [labels[found.best], shares[found.best], *shares]
     for modality in modalities:
-        opinion = row["modalities"].get(modality, {})
-        cells += [opinion.get("status", ""), opinion.get("label", ""), opinion.get("contribution", "")]
+        opinion = found.opinions.get(modality)
+        if opinion is None or opinion.status is not Status.OK:
+            cells += ["", "", ""] if opinion is None else [opinion.status.value, "", 0.0]
+        else:
+            best = max(range(len(labels)), key=opinion.probabilities.__getitem__)
+            cells += ["ok", labels[best], float(opinion.contribution)]
     return cells
+
+
+def _shares(values: Sequence[float]) -> list[float]:
+    """Probabilities that sum to 1 in double precision, as in the JSON."""
+    total = math.fsum(values)
+    return [float(value) / total for value in values]

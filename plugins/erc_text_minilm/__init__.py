@@ -10,6 +10,7 @@ from erc_cli.types import Modality
 from erc_text_minilm import minilm, roberta
 
 NEEDS = ("transformers", "tokenizers")
+HEEDS = ("device", "precision")
 
 
 @hookimpl
@@ -26,16 +27,18 @@ def erc_extractors() -> Sequence[ExtractorSpec]:
             licence="Apache-2.0 (all-MiniLM-L6-v2)",
             train=minilm.train,
             joint=minilm.joint,
+            heeds=HEEDS,
         ),
         ExtractorSpec(
             name="roberta",
             modality=Modality.TEXT,
-            summary="any Hugging Face encoder from a local folder (RoBERTa, BERT, DeBERTa, …), in context",
+            summary="any Hugging Face encoder by name or folder (RoBERTa, BERT, DeBERTa, …), in context",
             build=roberta.build,
             needs=NEEDS,
             extra="text",
             licence="the model's own (RoBERTa: MIT)",
             train=roberta.train,
             joint=roberta.joint,
+            heeds=HEEDS,
         ),
     ]

@@ -7,7 +7,6 @@ to is run: only architectures of the installed transformers library are built.
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,16 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from erc_cli.errors import UsageError
-from erc_cli.torchaudio_guard import prepare
+from erc_cli.nets.hub import CONFIG, WEIGHTS, network_keys, new_network, read_object, read_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
+__all__ = [
+    "ARCHITECTURES",
+    "CONFIG",
+    "WEIGHTS",
+    "fill",
+    "new_encoder",
+    "positions_of",
+    "read_config",
+    "read_tensors",
+    "shape_of",
+    "takes",
+]
 
 #: encoders of text whose states stand for the tokens one by one
 ARCHITECTURES = (
@@ -44,32 +52,7 @@ ARCHITECTURES = (
     "xlm-roberta",
     "xlm-roberta-xl",
 )
-# What is not about the network's shape, or would have other code or other number types fetched.
-_LEFT_OUT = frozenset(
-    {
-        "architectures",
-        "attn_implementation",
-        "auto_map",
-        "dtype",
-        "experts_implementation",
-        "finetuning_task",
-        "id2label",
-        "label2id",
-        "name_or_path",
-        "num_labels",
-        "output_attentions",
-        "output_hidden_states",
-        "problem_type",
-        "quantization_config",
-        "return_dict",
-        "task_specific_params",
-        "torch_dtype",
-        "transformers_version",
-        "use_cache",
-    }
-)
 _BUFFERS = ("position_ids", "token_type_ids")  # saved by old releases; made anew
-_DRAWS = (Tensor.normal_, Tensor.uniform_)
 _OLD_NAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
@@ -82,14 +65,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is damaged.
     """
-    path = folder / CONFIG
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint="Download the model anew.") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} does not hold a JSON object.", hint="Download the model anew.")
-    return found
+    return read_object(folder / CONFIG)
 
 
 def shape_of(folder: Path, option: str) -> dict[str, Any]:
@@ -110,28 +86,7 @@ def shape_of(folder: Path, option: str) -> dict[str, Any]:
             f"{path}: this {kind} is a decoder, which reads in one direction only.",
             hint=f"Give an encoder with --set {option}=FOLDER",
         )
-    return {k: v for k, v in found.items() if k not in _LEFT_OUT and not k.startswith("_")}
-
-
-class _NoDraws(TorchFunctionMode):
-    """Zeros for the random start values: drawing takes seconds, and `fill` overwrites them all.
-
-    Not whatever was in memory: `trunc_normal_` draws until everything is within its limits.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        given = dict(kwargs or {})
-        if getattr(func, "__module__", "") == nn.init.__name__ or func in _DRAWS:
-            tensor: Tensor = args[0] if args else given["tensor"]
-            tensor.detach().zero_()
-            return tensor
-        return func(*args, **given)
+    return network_keys(found)
 
 
 def new_encoder(config: Mapping[str, Any]) -> nn.Module:
@@ -140,22 +95,7 @@ def new_encoder(config: Mapping[str, Any]) -> nn.Module:
     Raises:
         UsageError: the configuration makes no network.
     """
-    prepare()  # transformers imports torchaudio wherever it is installed, working or not
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoConfig
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # the bar on stderr is ours
-    odd = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
-    try:
-        with _NoDraws():
-            return _build(AutoConfig.for_model(**config))
-    except (*odd, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"No {config.get('model_type')} network can be made of the model's config.json ({reason}).",
-            hint="Download the model anew.",
-        ) from None
+    return new_network(config, _build)
 
 
 def _build(shape: Any) -> nn.Module:
@@ -182,25 +122,6 @@ def positions_of(encoder: nn.Module) -> int:
     padding = getattr(tables[0], "padding_idx", None) if tables else None
     config: Any = encoder.config
     return int(config.max_position_embeddings) - (0 if padding is None else int(padding) + 1)
-
-
-def read_tensors(path: Path, option: str) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
-
-    Raises:
-        UsageError: it is not one, or cut short.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(
-            f"{path}: not a safetensors file, or not all of it ({error}).",
-            hint=f"Download the model anew, or give another with --set {option}=FOLDER",
-        ) from None
-    return tensors
 
 
 def fill(encoder: nn.Module, tensors: Mapping[str, Tensor], path: Path, option: str) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from erc_cli.device import Placement
 from erc_cli.errors import UsageError
 from erc_cli.types import Clip, Conversation, Encoded, Features, Head, Status, Utterance, Wish
 from erc_text_minilm.context import Window, sequences
-from erc_text_minilm.network import ContextEncoder, Pooling, load
+from erc_text_minilm.network import ContextEncoder, load
 from erc_text_minilm.pretrained import (
     TOKENIZER,
     TRAINED,
@@ -22,16 +22,7 @@ from erc_text_minilm.pretrained import (
     pretrained,
     read_tokenizer,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """How the encoder runs: inputs at once, where, in which numbers, and what of a text it gives."""
-
-    batch: int
-    device: str
-    dtype: str = "float32"
-    pooling: Pooling = "own"
+from erc_text_minilm.running import Running, batches, place
 
 
 def open_minilm(weights: Path, tokenizer: Path, window: Window, running: Running) -> TextExtractor:
@@ -67,8 +58,6 @@ def open_encoder(source: Path, tokenizer: Path | None, window: Window, running: 
                 hint=f"Type: --set text.pooling={model.pooling}, or train anew.",
             )
     check_fit(model, words, window, "text")
-    if running.dtype != "float32":
-        model.encoder.to(getattr(torch, running.dtype))
     return TextExtractor(model, head, words, window, running)
 
 
@@ -93,8 +82,9 @@ class TextExtractor:
         _check_range("past", window.past, 0, None)
         _check_range("future", window.future, 0, None)
         _check_range("max_tokens", window.max_tokens, 3, model.positions)
-        self._model, self._head = model.to(running.device), head
+        self._model, self._head = model, head
         self._tokenizer, self._window, self._batch = tokenizer, window, running.batch
+        self._placement = place(model, running)
 
     @property
     def dim(self) -> int:
@@ -105,6 +95,11 @@ class TextExtractor:
     def head(self) -> Head | None:
         """The classifier that the encoder was fine-tuned with, if it was."""
         return self._head
+
+    @property
+    def placement(self) -> Placement:
+        """Where the encoder runs, and in which precision."""
+        return self._placement
 
     def wish(self, utterance: Utterance) -> Wish:
         """Nothing of the media."""
@@ -119,9 +114,9 @@ class TextExtractor:
         """Features [n, d]; an utterance without words is `no_text`."""
         samples = list(sequences(conversation, self._tokenizer, self._window))
         values = np.zeros((len(samples), self.dim), dtype=np.float32)
-        order = sorted(range(len(samples)), key=lambda i: len(samples[i].ids))
-        for begin in range(0, len(order), self._batch):
-            chosen = order[begin : begin + self._batch]
+        # minilm's batches stay as they were: others change the last bits of its features
+        tight = self._model.kind != "minilm" and self._placement.device == "cpu"
+        for chosen in batches([len(s.ids) for s in samples], self._batch, tight=tight):
             inputs = self._model.inputs([samples[i] for i in chosen])
             values[chosen] = self._model.features(*inputs).float().cpu().numpy()
         status = tuple(Status.OK if has_words(u) else Status.NO_TEXT for u in conversation.utterances)

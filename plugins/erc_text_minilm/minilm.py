@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from erc_cli.device import Precision
 from erc_cli.learning import JointBranch, Trained, TrainJob
 from erc_cli.options import Between
 from erc_cli.types import Extractor
@@ -21,13 +22,15 @@ def build(
     max_tokens: Annotated[int, Between(3)] = 128,
     batch: Annotated[int, Between(1)] = 32,
     device: str = "cpu",
+    precision: Precision | None = None,
 ) -> Extractor:
     """The trained encoder with `past` and `future` utterances around each one."""
     from erc_text_minilm.context import Window
-    from erc_text_minilm.extractor import Running, open_minilm
+    from erc_text_minilm.extractor import open_minilm
+    from erc_text_minilm.running import Running
 
     window = Window(past=past, future=future, speakers=speakers, max_tokens=max_tokens)
-    return open_minilm(weights, tokenizer, window, Running(batch, device))
+    return open_minilm(weights, tokenizer, window, Running(batch, device, precision or "fp32"))
 
 
 def train(

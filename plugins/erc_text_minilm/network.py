@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from erc_cli.contamination import KEY as CONTAMINATED
+from erc_cli.contamination import Mark, as_text, from_text
 from erc_cli.errors import ErcError
 from erc_cli.torchaudio_guard import prepare
 from erc_cli.types import Head
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from erc_cli.types import FloatArray
 
 Kind = Literal["minilm", "roberta"]
-Pooling = Literal["own", "first"]
+Pooling = Literal["own", "first", "mean"]
 Inputs = tuple[Tensor, Tensor, Tensor]
 
+POOLINGS: tuple[Pooling, ...] = ("own", "first", "mean")
 SCHEMAS: dict[Kind, str] = {"minilm": "erc.minilm/1", "roberta": "erc.roberta/1"}
 KEYS = (
     "vocab_size",
@@ -45,7 +48,9 @@ class ContextEncoder(nn.Module):
 
     `kind` minilm: a BERT of the shape in `config`. roberta: the Hugging Face encoder that `config`
     describes, whose weights are still to be filled in. `pooling` own: mean of the last layer's states
-    over the utterance's span; first: the state of the first token (`<s>`, `[CLS]`).
+    over the utterance's span; first: the state of the first token (`<s>`, `[CLS]`); mean: over all
+    tokens, context and marks too. `marks`: data sets that its weights learnt from, see
+    `erc_cli.contamination`.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class ContextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.kind, self.pooling = kind, pooling
+        self.marks: tuple[Mark, ...] = ()
         self.config = {key: config[key] for key in KEYS} if kind == "minilm" else dict(config)
         self.encoder: Any = _bert(self.config, dropout) if kind == "minilm" else new_encoder(self.config)
         shape: Any = self.encoder.config
@@ -82,12 +88,12 @@ class ContextEncoder(nn.Module):
         return ids.to(device), types.to(device), mask.to(device)
 
     def features(self, ids: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """The last layer's states, pooled (over the tokens of type 1, or the first token's), [b, d]."""
+        """The last layer's states, pooled (over the tokens of type 1, the first token's, all), [b, d]."""
         more = {"token_type_ids": types} if self._typed else {}
         states: Tensor = self.encoder(input_ids=ids, attention_mask=mask, **more).last_hidden_state.float()
         if self.pooling == "first":
             return states[:, 0]
-        own = types.unsqueeze(-1).to(states.dtype)
+        own = (mask if self.pooling == "mean" else types).unsqueeze(-1).to(states.dtype)
         mean: Tensor = (states * own).sum(1) / own.sum(1)
         return mean
 
@@ -136,6 +142,8 @@ def save(model: ContextEncoder, prior: FloatArray, path: Path) -> None:
     about = {"config": json.dumps(model.config)}
     if model.kind != "minilm":
         about["pooling"] = model.pooling
+    if model.marks:
+        about[CONTAMINATED] = as_text(model.marks)
     write_weights(path, tensors, SCHEMAS[model.kind], about)
 
 
@@ -151,9 +159,10 @@ def load(path: Path, kind: Kind = "minilm") -> tuple[ContextEncoder, Head]:
     if absent or "config" not in found.metadata:
         raise _not_whole(path, f"{(*absent, 'config')[0]} is missing")
     prior = tensors.pop("head.prior")
-    pooling: Pooling = "first" if found.metadata.get("pooling") == "first" else "own"
+    pooling: Pooling = next((p for p in POOLINGS if p == found.metadata.get("pooling")), "own")
     config = json.loads(found.metadata["config"])
     model = ContextEncoder(config, classes=len(prior), kind=kind, pooling=pooling)
+    model.marks = tuple(from_text(found.metadata.get(CONTAMINATED, "[]")))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -10,7 +10,9 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
+from erc_cli.contamination import marks_of
 from erc_cli.errors import ErcError, UsageError
+from erc_cli.model_store import find_model
 from erc_text_minilm.context import Window
 from erc_text_minilm.encoders import CONFIG, WEIGHTS, fill, read_config, read_tensors, shape_of
 from erc_text_minilm.network import KEYS, ContextEncoder, Kind, Pooling, load
@@ -32,10 +34,11 @@ def find_init(init: str) -> Path:
     """The folder of the pretrained model.
 
     Raises:
-        UsageError: it is neither a folder nor a known, installed, undamaged package.
+        UsageError: it is neither a folder, nor a model that is here, nor a known, undamaged package.
     """
     if init not in KNOWN:
-        return check_folder(Path(init), "train.text.init")
+        folder = Path(init)
+        return check_folder(folder if folder.exists() else find_model(init), "train.text.init")
     package, inside, sha256 = KNOWN[init]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -61,21 +64,28 @@ def check_folder(folder: Path, option: str) -> Path:
     """
     if not folder.is_dir():
         raise UsageError(
-            f"{option}: there is no folder {folder}.",
-            hint=f"Give a folder with {WEIGHTS}, {CONFIG} and {TOKENIZER} (erc downloads none by itself), "
-            f"or one of: {', '.join(KNOWN)}.",
+            f"{option}: {folder} is no folder.",
+            hint=f"Give a folder with {WEIGHTS}, {CONFIG} and {TOKENIZER}, or a name of: erc models list",
         )
     weights = (TRAINED,) if (folder / TRAINED).exists() else (WEIGHTS, CONFIG)
     missing = [n for n in (*weights, TOKENIZER) if not (folder / n).is_file()]
     if missing:
-        pickled = WEIGHTS in missing and (folder / "pytorch_model.bin").exists()
-        raise UsageError(
-            f"{option}: {folder} has no {', '.join(missing)}.",
-            hint="Its pytorch_model.bin is a pickle, which erc does not open: save the model as safetensors."
-            if pickled
-            else f"Give a folder with these files, or one of: {', '.join(KNOWN)}.",
-        )
+        raise UsageError(f"{option}: {folder} has no {', '.join(missing)}.", hint=_remedy(folder, missing))
     return folder
+
+
+def _remedy(folder: Path, missing: list[str]) -> str:
+    """What to type about a model's folder that lacks files."""
+    pickle = folder / "pytorch_model.bin"
+    if WEIGHTS in missing and pickle.exists():
+        return (
+            "Its pytorch_model.bin is a pickle, which erc does not open here. "
+            f"Type: erc models convert '{pickle}' -o '{folder / WEIGHTS}'"
+        )
+    if missing == [TOKENIZER] and any((folder / name).is_file() for name in ("vocab.json", "vocab.txt")):
+        code = f"from transformers import AutoTokenizer as T; T.from_pretrained({str(folder)!r})"
+        return f'Make it from the older files. Type: python -c "{code}.save_pretrained({str(folder)!r})"'
+    return "Give a folder with these files, or a name of: erc models list"
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
@@ -112,6 +122,7 @@ def pretrained(
     config = _bert_shape(source, option) if kind == "minilm" else shape_of(source, option)
     model = ContextEncoder(config, classes=classes, kind=kind, pooling=pooling)
     fill(model.encoder, read_tensors(source / WEIGHTS, option), source / WEIGHTS, option)
+    model.marks = marks_of(source)
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from erc_cli.device import PRECISIONS
 from erc_cli.errors import UsageError
 from erc_cli.files import atomic_write
 from erc_cli.fitting import Plan, bucketed, fit, seed_everything
@@ -31,7 +32,8 @@ class Settings:
     """The trainer's options; `average` is the decay per step of the averaged weights, `members` the
     number of runs whose weights are averaged in the end, `freeze` the number of lowest layers that stay
     as they are, with the embeddings; `first` names data sets to fit to before the others. `kind` is the
-    extractor; `dtype` what its networks reckon in while they are fitted (the weights stay float32)."""
+    extractor; `dtype` what its networks reckon in while they are fitted (the weights stay float32), unless
+    the job has a precision of its own."""
 
     init: str
     epochs: int
@@ -65,6 +67,7 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     in the order of examples and in dropout, so that their average is a network too (Wortsman et
     al. 2022, model soups). A finished member is kept in a file until the stage is done.
     """
+    settings = _in_precision(job, settings)
     tokenizer = read_tokenizer(find_init(settings.init) / TOKENIZER)
     names = [name for name in job.data if name not in settings.first]
     train, dev = (gather_examples(job, names, split, tokenizer, window) for split in ("train", "dev"))
@@ -84,6 +87,22 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     for member in range(settings.members):
         _member_path(job, member).unlink(missing_ok=True)
     return Trained(options_of(window, settings), {"dev": {"kept": best, **figures}, "init": settings.init})
+
+
+def _in_precision(job: TrainJob, settings: Settings) -> Settings:
+    """The settings in the job's precision.
+
+    Raises:
+        UsageError: fp16 without CUDA: gradients are scaled there only, and vanish elsewhere.
+    """
+    if job.precision != "fp32":
+        settings = replace(settings, dtype=PRECISIONS[job.precision])
+    if settings.dtype == "float16" and not job.device.startswith("cuda"):
+        raise UsageError(
+            f"train.text: fp16 trains on CUDA only, and the device is {job.device}.",
+            hint="Type: --precision bf16, or fp32",
+        )
+    return settings
 
 
 def options_of(window: Window, settings: Settings) -> dict[str, Any]:
@@ -172,20 +191,21 @@ def _fit(
             seed=phase.seed,
             average=settings.average,
             settings={**_noted(settings), **asdict(window)},
+            scaler=torch.amp.GradScaler(device.type) if settings.dtype == "float16" else None,
         )
     )
 
 
 def _reckoning(dtype: str, device: torch.device) -> AbstractContextManager[object]:
-    """Matrix products in bfloat16 where that is wanted."""
-    return nullcontext() if dtype == "float32" else torch.autocast(device.type, torch.bfloat16)
+    """Matrix products in bfloat16 or float16 where that is wanted."""
+    return nullcontext() if dtype == "float32" else torch.autocast(device.type, getattr(torch, dtype))
 
 
 def _noted(settings: Settings) -> dict[str, Any]:
     """What a checkpoint must agree with; those of minilm know of no other kind."""
     noted = asdict(settings)
     if settings.kind == "minilm":
-        for name in ("kind", "pooling", "dtype"):
+        for name in ("kind", "pooling", *(["dtype"] if settings.dtype == "float32" else [])):
             del noted[name]
     return noted
 

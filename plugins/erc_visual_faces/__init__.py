@@ -1,4 +1,4 @@
-"""`faces`: faces found by MTCNN and read by an expression network (M2FNet's weighted face model)."""
+"""`faces`: faces read by an expression network (M2FNet's weighted face model)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from erc_cli.hookspecs import hookimpl
 from erc_cli.learning import Trained, TrainJob
-from erc_cli.options import Between
+from erc_cli.options import Between, Model
 from erc_cli.specs import ExtractorSpec
 from erc_cli.types import Modality, PictureExtractor
 
@@ -17,23 +17,30 @@ def build(
     *,
     weights: Path,
     frames: Annotated[int, Between(1)] = 5,
-    detector: Literal["mtcnn"] = "mtcnn",
+    detector: Literal["mtcnn", "scrfd", "yunet"] = "mtcnn",
+    detector_weights: Annotated[Path, Model()] | None = None,
     min_face: Annotated[int, Between(12)] = 40,
     longest_side: Annotated[int, Between(12)] = 640,
     pool: Literal["mean", "max"] = "mean",
     scene: bool = False,
     spread: Literal["evenly", "successive"] = "evenly",
     fps: Annotated[float, Between(0.0, exclusive=True)] = 25.0,
+    faces: Literal["all", "speaker"] = "all",
+    identity_weights: Annotated[Path, Model()] | None = None,
     device: str = "cpu",
 ) -> PictureExtractor:
     """`frames` pictures per utterance (the paper takes 15), scaled down to `longest_side` pixels.
 
     Faces smaller than `min_face` pixels are not looked for. `pool` is mean or max over the frames.
     `scene`: whole frames are read too. `spread`: over the utterance, or `fps` a second in its middle.
+    `faces`: all, or the speaker's first, known by the embedding of `identity_weights`.
     """
     from erc_visual_faces.extractor import FacesExtractor, Options
 
-    options = Options(frames, detector, min_face, longest_side, pool, device, scene, spread, fps)
+    options = Options(
+        frames, detector, min_face, longest_side, pool, device, scene, spread, fps, detector_weights, faces,
+        identity_weights,
+    )  # fmt: skip
     return FacesExtractor(weights, options)
 
 
@@ -65,10 +72,10 @@ def erc_extractors() -> Sequence[ExtractorSpec]:
         ExtractorSpec(
             name="faces",
             modality=Modality.VISUAL,
-            summary="MTCNN faces, weighted by their size, and an expression embedding",
+            summary="Faces, weighted by their size, and an expression embedding",
             build=build,
             extra="visual",
-            licence="MIT (MTCNN weights)",
+            licence="MIT (MTCNN weights); files of SCRFD and ArcFace: non-commercial research",
             train=train,
         )
     ]

@@ -10,41 +10,22 @@ with a deviation of 9, so a face turned upright is in the middle of what the net
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn.functional import avg_pool2d, grid_sample
+
+from erc_cli.faces.align import FER2013, Placement, as_points, sampled
 
 if TYPE_CHECKING:
+    from erc_cli.faces.record import Face
     from erc_cli.types import ByteArray
-    from erc_visual_faces.mtcnn import Face
 
 SIDE = 48
-LANDMARKS = np.array([[15.26, 18.22], [32.74, 18.22], [24.0, 28.29], [16.64, 37.49], [31.36, 37.49]])
+LANDMARKS = FER2013
 BOX = np.array([4.5, -1.9, 43.5, 49.4])
 FITTED = [0, 1, 3, 4]  # eyes and mouth; the tip of the nose moves with the head's turn
 LUMA = (0.299, 0.587, 0.114)
-MAX_SAMPLES = 16  # per side of an output pixel; beyond, faces are far larger than any frame asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where the 48x48 picture lies in the frame: point (u, v) of it is `origin` + step * (u + iv).
-
-    Complex numbers stand for points x + iy: multiplying by one turns and scales at once.
-    """
-
-    origin: complex
-    step: complex
-
-    @property
-    def scale(self) -> float:
-        """Pixels of the frame per pixel of the picture."""
-        return abs(self.step)
 
 
 def place(face: Face) -> Placement:
@@ -56,7 +37,7 @@ def place(face: Face) -> Placement:
     own pictures are found again with a sideways deviation of 2.6 pixels (3.9 for the fifth that is
     turned most), by the landmarks alone with 2.9 (4.6).
     """
-    found, known = _points(face.landmarks[FITTED]), _points(LANDMARKS[FITTED])
+    found, known = as_points(face.landmarks[FITTED]), as_points(LANDMARKS[FITTED])
     spread, wanted = found - found.mean(), known - known.mean()
     step = complex(np.vdot(wanted, spread) / np.vdot(wanted, wanted))
     left, top, right, bottom = face.box
@@ -75,38 +56,7 @@ def cut_faces(rgb: ByteArray, faces: Sequence[Face]) -> ByteArray:
     return pictures
 
 
-@torch.inference_mode()
 def cut_face(rgb: ByteArray, where: Placement) -> ByteArray:
-    """uint8 frame [h, w, 3] -> uint8 [48, 48]: mean grey of the area under each output pixel.
-
-    Each output pixel is the mean of samples at most one frame pixel apart. Beyond the frame its
-    edge is repeated.
-    """
-    count = min(max(math.ceil(where.scale), 1), MAX_SAMPLES)
-    fine = (np.arange(SIDE * count) + 0.5) / count
-    points = where.origin + where.step * (fine[None, :] + 1j * fine[:, None])
-    # Only the part of the frame that is needed is made grey.
-    height, width = rgb.shape[:2]
-    left, right = _span(points.real, width)
-    top, bottom = _span(points.imag, height)
-    grey = rgb[top:bottom, left:right].astype(np.float32) @ np.array(LUMA, dtype=np.float32)
-    x = (points.real - left) * 2 / (right - left) - 1
-    y = (points.imag - top) * 2 / (bottom - top) - 1
-    grid = torch.from_numpy(np.stack([x, y], -1).astype(np.float32))
-    samples = grid_sample(
-        torch.from_numpy(grey)[None, None], grid[None], padding_mode="border", align_corners=False
-    )
-    means = avg_pool2d(samples, count)[0, 0]
-    return means.round().clamp(0, 255).byte().numpy()
-
-
-def _points(places: np.ndarray) -> np.ndarray:
-    """[n, 2] -> complex [n]."""
-    return places[:, 0].astype(np.float64) + 1j * places[:, 1]
-
-
-def _span(places: np.ndarray, size: int) -> tuple[int, int]:
-    """First and last pixel (exclusive) needed to sample at places along an axis of `size` pixels."""
-    first = min(max(math.floor(places.min()) - 1, 0), size - 1)
-    last = max(min(math.ceil(places.max()) + 1, size), first + 1)
-    return first, last
+    """uint8 frame [h, w, 3] -> uint8 [48, 48]: mean grey of the area under each output pixel."""
+    grey = sampled(rgb, where, SIDE, SIDE, LUMA)[0]
+    return grey.round().clamp(0, 255).byte().numpy()

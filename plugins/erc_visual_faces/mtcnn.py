@@ -4,7 +4,6 @@ Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment using Multitask Casc
 Networks", IEEE Signal Processing Letters 23(10), 2016 (arXiv 1604.02878): P-Net proposes windows on
 an image pyramid, R-Net rejects most of them, O-Net refines the rest and adds the landmarks.
 
-Coordinates are continuous: pixel i covers i to i + 1, so a box may begin at a fraction of a pixel.
 A network's answers about overlapping windows are merged, see `_merged`.
 """
 
@@ -20,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from erc_cli.errors import ErcError
+from erc_cli.faces.record import Face
 from erc_visual_faces.areas import cut, shrink, sums_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from erc_cli.types import ByteArray, FloatArray
+    from erc_cli.types import ByteArray
 
     Doubles = NDArray[np.float64]
     Indices = NDArray[np.int64]
@@ -34,25 +34,6 @@ CELL = 12  # side of P-Net's window
 STRIDE = 2  # of its answers, in pixels of the level
 MAX_PROPOSALS = 1000  # per frame; real pictures give a few hundred, noise gives thousands
 MAX_TOGETHER = 16  # frames in one pass, which bounds the memory
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Face:
-    """One face. `box` is (left, top, right, bottom) in pixels and may reach outside the frame.
-
-    `score` is O-Net's probability. `landmarks` float32 [5, 2] are x, y in pixels of the eye on the
-    left of the picture, the eye on the right, the nose, and the left and right corner of the mouth.
-    """
-
-    box: tuple[float, float, float, float]
-    score: float
-    landmarks: FloatArray
-
-    @property
-    def area(self) -> float:
-        """Area of the box in square pixels."""
-        left, top, right, bottom = self.box
-        return max(right - left, 0.0) * max(bottom - top, 0.0)
 
 
 # --- the networks: pictures [n, 3, h, w] in (value - 127.5) / 128 ------------------------------
@@ -250,7 +231,7 @@ class Mtcnn:
         device: str = "cpu",
     ) -> None:
         self._nets = load_networks(weights).to(device)
-        self._device = device
+        self.device = device
         self._first = CELL / min_face
         self._factor = factor
         self._thresholds = thresholds
@@ -265,7 +246,7 @@ class Mtcnn:
         found: list[list[Face]] = []
         for start in range(0, len(frames), MAX_TOGETHER):
             stack = torch.from_numpy(np.stack(frames[start : start + MAX_TOGETHER]))
-            table = sums_table(stack.to(self._device))
+            table = sums_table(stack.to(self.device))
             found += self._output(table, self._refine(table, self._propose(table)))
         return found
 
