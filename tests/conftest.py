@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,22 @@ PHRASES = {
     "anger": "get out of my house now",
 }
 Erc = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def needs(extra: str, *libraries: str) -> None:
+    """Skip the whole file where a library of the extra is not installed; nothing is imported for that."""
+    absent = [library for library in libraries if find_spec(library) is None]
+    if absent:
+        reason = f"needs {', '.join(absent)}: pip install 'erc-cli[{extra}]'"
+        pytest.skip(reason, allow_module_level=True)
+
+
+def pytest_runtest_setup() -> None:
+    """Forget SpeechBrain's lazy modules: hypothesis looks at every module, and these import themselves, and
+    libraries that are not there, as soon as one looks at them."""
+    for name in [n for n in sys.modules if n.startswith("speechbrain.")]:
+        if type(sys.modules[name]).__name__ in ("LazyModule", "DeprecatedModuleRedirect"):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from audiokit import (
     write_fusion,
     write_speech_model,
 )
-from conftest import Erc
+from conftest import Erc, needs
 
 from erc_audio_speechbrain import build, erc_extractors
 from erc_cli.errors import UsageError
@@ -33,9 +33,8 @@ from erc_cli.testing import check_extractor, talk
 from erc_cli.torchaudio_guard import prepare
 from erc_cli.types import Clip, Status
 
+needs("speechbrain", "speechbrain", "transformers")
 prepare()
-for library in ("speechbrain", "transformers"):
-    pytest.importorskip(library, reason="needs the extra speechbrain: pip install 'erc-cli[speechbrain]'")
 # SpeechBrain's own class, with which ours is compared, calls what transformers calls otherwise by now
 pytestmark = pytest.mark.filterwarnings("ignore:`gradient_checkpointing_disable` is deprecated")
 

@@ -26,7 +26,7 @@ from audiokit import (
     write_table,
     write_whisper,
 )
-from conftest import Erc
+from conftest import Erc, needs
 
 from erc_audio_transformers import erc_extractors
 from erc_cli.errors import ErcError, UsageError
@@ -36,8 +36,8 @@ from erc_cli.testing import check_extractor
 from erc_cli.torchaudio_guard import prepare
 from erc_cli.types import Clip, Extractor, Status
 
+needs("speech", "transformers")
 prepare()
-pytest.importorskip("transformers", reason="needs the extra speech: pip install 'erc-cli[speech]'")
 
 BUILDS: dict[str, Callable[..., Extractor]] = {spec.name: spec.build for spec in erc_extractors()}
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import EMOTIONS, Erc
+from conftest import EMOTIONS, Erc, needs
 from facekit import arcface_like, scrfd_like
 
 from erc_cli.errors import ErcError, UsageError
@@ -25,8 +25,7 @@ from erc_cli.testing import check_extractor, talk
 from erc_cli.types import Clip, Conversation, Frame, Status, Utterance
 from erc_visual_insightface import build, erc_extractors
 
-pytest.importorskip("insightface", reason="needs the extra insightface")
-pytest.importorskip("onnxruntime", reason="needs the extra insightface")
+needs("insightface", "insightface", "onnxruntime")
 HERE = Path(__file__).parent
 BOX = (200.0, 120.0, 296.0, 232.0)
 
