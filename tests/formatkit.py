@@ -41,6 +41,7 @@ AWKWARD = (
     Utterance(6.0, 6.5, "item [1]: xmin = 3", "x, y emotion"),
     Utterance(7.0, 7.5, "3 < 4 ! no", "x, y"),
 )
+NAMELESS = (Utterance(1.0, 2.0, "MONICA: Hi!", None), Utterance(3.0, 4.0, "", None))
 
 
 def read(path: Path, reading: Reading | None = None, format: str | None = None) -> Transcript:

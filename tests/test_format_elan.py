@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from formatkit import AWKWARD, DATA, SAID, WRITERS, codes, read, result, saved, turns, written
+from formatkit import AWKWARD, DATA, NAMELESS, SAID, WRITERS, codes, read, result, saved, turns, written
 
 from erc_cli.errors import UsageError
 from erc_cli.types import Utterance
@@ -164,6 +164,10 @@ def test_awkward_words_and_names_are_the_same_for_pympi(tmp_path: Path) -> None:
     for name in names:
         spans = sorted(row[:2] for row in found.get_annotation_data_for_tier(name))
         assert all(a[1] <= b[0] for a, b in pairwise(spans))
+
+
+def test_no_names_are_sought_in_our_own(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "elan", *NAMELESS)).utterances == NAMELESS
 
 
 def test_we_read_back_what_we_write(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from formatkit import AWKWARD, DATA, SAID, codes, read, saved, turns, written
+from formatkit import AWKWARD, DATA, NAMELESS, SAID, codes, read, saved, turns, written
 
 from erc_cli.errors import UsageError
 from erc_cli.types import Utterance
@@ -150,6 +150,10 @@ def test_praat_itself_reads_it(tmp_path: Path) -> None:
     assert count == 10  # five speakers' tiers, one of them twice, each with its emotions
 
 
+def test_no_names_are_sought_in_our_own(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "textgrid", *NAMELESS)).utterances == NAMELESS
+
+
 def test_we_read_back_what_we_write(tmp_path: Path) -> None:
     found = read(written(tmp_path, "textgrid", *SAID))
     assert found.utterances == SAID
@@ -157,6 +161,11 @@ def test_we_read_back_what_we_write(tmp_path: Path) -> None:
     # Only a name that is another tier's with an ending keeps its number.
     renamed = tuple(replace(u, speaker="x, y (2)") if u.speaker == "x, y" else u for u in AWKWARD)
     assert read(written(tmp_path, "textgrid", *AWKWARD)).utterances == renamed
+
+
+def test_turns_without_words_and_words_like_silence_come_back(tmp_path: Path) -> None:
+    said = (Utterance(1, 2, "", "Ann"), Utterance(3, 4, "sil", "Ann"), Utterance(5, 6, "", "words"))
+    assert read(written(tmp_path, "textgrid", *said)).utterances == said
 
 
 def test_lines_and_control_characters_become_blanks(tmp_path: Path) -> None:

@@ -125,12 +125,12 @@ SPOKEN = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", ["json", "jsonl", "csv"])
+@pytest.mark.parametrize("name", ["json", "jsonl", "csv", "elan", "textgrid"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spoken=SPOKEN)
 def test_any_words_come_back(tmp_path: Path, name: str, spoken: list[Utterance]) -> None:
     said = tuple(replace(u, end=round(u.start + 0.25, 3)) for u in sorted(spoken, key=lambda u: u.start))
-    path = tmp_path / f"out.{name}"
+    path = tmp_path / f"out{WRITERS[name].extensions[0]}"
     WRITERS[name].write(result(*said), path)
     assert read(path).utterances == said
 

@@ -93,7 +93,7 @@ def test_columns_of_json(tmp_path: Path) -> None:
     ("name", "words", "said", "hint"),
     [
         ("t.csv", "start=Begn,text=Words, said", "no column 'Begn' for start", "Did you mean 'Begin'?"),
-        ("t.csv", "start=Begin,end=Stop", "no column text", "--columns 'text=Begin'"),
+        ("t.csv", "start=Begin,end=Stop", "no column text", "--columns 'text=NAME'"),
         ("t.json", "start=t0", "no 't0' for start", "Its keys: start, end, text"),
         ("t.json", "duration=end", "duration is not read", "start, end, text, speaker"),
         ("t.srt", "start=Begin", "read as srt, which has no columns", "--transcript-format csv"),

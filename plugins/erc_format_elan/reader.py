@@ -40,7 +40,8 @@ def read(path: Path) -> Transcript:
             start, end = annotation.start + document.origin, annotation.end + document.origin
             cues.append(Cue(start, end, annotation.text, speaker))
     cues.sort(key=lambda cue: (cue.start, cue.end))  # tier by tier is no disorder
-    found = all(cue.speaker is None for cue in cues)
+    ours = any(tier.kind == OURS for tier in document.tiers)
+    found = not ours and all(cue.speaker is None for cue in cues)
     return build_transcript(cues, "elan", notices, path, speakers_from_text=found, markup=False)
 
 
@@ -56,7 +57,8 @@ def _speakers(document: Document, notices: list[Notice]) -> list[Tier]:
     used |= {tier.name for tier in document.tiers if tier.kind in (EMOTIONS, DETAILS)}
     worded = []
     for tier in own:
-        words = None if any(a.text.strip() for a in tier.annotations) else _words(tier, document.tiers)
+        worded_itself = tier.kind == OURS or any(a.text.strip() for a in tier.annotations)
+        words = None if worded_itself else _words(tier, document.tiers)
         if words is not None:
             used.add(words.name)
             message = f"The tier {tier.name!r} is empty; its words are those of {words.name!r}."

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from erc_cli.textfile import read_bytes_as_text, tidy
@@ -45,7 +44,7 @@ def read(path: Path) -> Transcript:
         for interval in intervals
     ]
     cues.sort(key=lambda cue: (cue.start, cue.end))  # tier by tier is no disorder
-    found = all(cue.speaker is None for cue in cues)
+    found = not _pairs(tiers) and all(cue.speaker is None for cue in cues)
     return build_transcript(cues, "textgrid", notices, path, speakers_from_text=found, markup=False)
 
 
@@ -54,9 +53,10 @@ def _spoken(tiers: Sequence[Tier], notices: list[Notice]) -> Iterator[tuple[str 
     points = [tier.name for tier in tiers if tier.points]
     if points:
         notices.append(Notice("tiers_left_out", f"Point tiers were left out: {_listed(points)}."))
-    filled = [tier for tier in tiers if any(map(_is_said, tier.intervals))]
-    emotions = [tier for tier in filled if _is_emotion(tier, filled)]
-    filled = [_merged(tier, filled, emotions) for tier in filled if tier not in emotions]
+    pairs = _pairs(tiers)
+    yield from _ours(pairs)
+    known = {tier.name for pair in pairs for tier in pair}
+    filled = [tier for tier in tiers if tier.name not in known and any(map(_is_said, tier.intervals))]
     words = [tier for tier in filled if _WORDS.fullmatch(tier.name) and _is_wordwise(tier)]
     sounds = [tier for tier in filled if _SOUNDS.fullmatch(tier.name)]
     others = [tier for tier in filled if tier not in words and tier not in sounds]
@@ -87,21 +87,25 @@ def _is_wordwise(tier: Tier) -> bool:
     return sum(len(interval.text.split()) > 1 for interval in said) < 0.1 * len(said)
 
 
-def _is_emotion(tier: Tier, tiers: Sequence[Tier]) -> bool:
-    """Whether it is the tier of emotions that our writer puts beside a tier of words."""
-    name = tier.name.removesuffix(EMOTION)
-    if name == tier.name:
-        return False
-    spans = [(i.start, i.end) for i in tier.intervals]
-    return any(o.name == name and [(i.start, i.end) for i in o.intervals] == spans for o in tiers)
+def _pairs(tiers: Sequence[Tier]) -> list[tuple[Tier, Tier]]:
+    """Tiers that our writer made: words, and the emotions of the same intervals."""
+    named = {tier.name: tier for tier in tiers}
+    found = [(tier, named[tier.name + EMOTION]) for tier in tiers if tier.name + EMOTION in named]
+    return [(words, emotions) for words, emotions in found if _spans(words) == _spans(emotions)]
 
 
-def _merged(tier: Tier, tiers: Sequence[Tier], emotions: Sequence[Tier]) -> Tier:
-    """The tier; under the speaker's name if it is the second one that our writer gave him."""
-    name = re.sub(r" \(\d+\)$", "", tier.name)
-    ours = any(other.name == tier.name + EMOTION for other in emotions)
-    known = ours and any(other.name == name for other in tiers)
-    return replace(tier, name=name) if known else tier
+def _spans(tier: Tier) -> list[tuple[float, float]]:
+    return [(interval.start, interval.end) for interval in tier.intervals]
+
+
+def _ours(pairs: Sequence[tuple[Tier, Tier]]) -> Iterator[tuple[str | None, list[Interval]]]:
+    """What has an emotion was said, with words or without; `NAME (2)` is the second tier of NAME."""
+    names = {words.name for words, _ in pairs}
+    for words, emotions in pairs:
+        first = re.sub(r" \(\d+\)$", "", words.name)
+        name = first if first in names else words.name
+        both = zip(words.intervals, emotions.intervals, strict=True)
+        yield None if name == NOBODY else name, [said for said, emotion in both if emotion.text.strip()]
 
 
 def _speaker(name: str) -> str | None:

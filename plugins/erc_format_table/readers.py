@@ -153,10 +153,9 @@ def _no_columns(text: str, path: Path, wanted: Mapping[str, str]) -> UsageError:
     columns = "column" if len(missing) == 1 else "columns"
     shown = ", ".join(names)[:120]
     message = f"{path} has no {columns} {', '.join(missing)}; its first row is: {shown}."
-    example = names[0] if names and "," not in names[0] else "Begin"
     hint = (
         "Name the columns in the first row, start,end,text,speaker (MELD's names are known, too), "
-        f"or say which is which: --columns '{missing[0] if missing else 'start'}={example}'"
+        f"or say which is which: --columns '{missing[0] if missing else 'start'}=NAME'"
     )
     return UsageError(message, hint=hint)
 
