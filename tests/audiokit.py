@@ -16,6 +16,17 @@ from erc_cli.types import Clip, Wish
 RATE = 16_000
 FILM = ROOT / "examples" / "conversation.mp4"
 SPANS = ((0.5, 3.7), (4.2, 5.9), (8.0, 10.7), (14.0, 14.3))  # of speech in the film, no two of a length
+LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+#: name -> the extractor that reads it, and what its configuration has of its own
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "wav2vec2-base": ("wav2vec2", {}),
+    "wav2vec2-large": ("wav2vec2", LARGE),
+    "wavlm-base": ("wavlm", {}),
+    "wavlm-large": ("wavlm", LARGE),
+    "hubert-base": ("hubert", {}),
+    "hubert-large": ("hubert", LARGE),
+    "whisper": ("whisper-encoder", {}),
+}
 
 
 def speech(path: Path = FILM, spans: Sequence[tuple[float, float]] = SPANS) -> list[Clip]:
@@ -74,6 +85,16 @@ def write_whisper(folder: Path, *, seed: int = 0, **config: Any) -> Path:
     model.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(folder)
     return folder
+
+
+def write_models(folder: Path) -> dict[str, Path]:
+    """All of `MODELS`."""
+    made = {}
+    for name, (extractor, config) in MODELS.items():
+        place = folder / name
+        whisper = extractor == "whisper-encoder"
+        made[name] = write_whisper(place) if whisper else write_speech_model(place, extractor, **config)
+    return made
 
 
 def change_tensors(folder: Path, change: Any, name: str = "model.safetensors") -> Path:

@@ -31,10 +31,7 @@ def _build(
     device: str = "cpu",
     precision: str | None = None,
 ) -> Extractor:
-    """The mean state of a layer over the utterance; longer ones are read in pieces of `max_seconds`.
-
-    `weights`: the folder or name of a model of that architecture, as Hugging Face's hub has them.
-    """
+    """The mean state of a layer over the utterance; longer ones are read in pieces of `max_seconds`."""
     from erc_audio_transformers.extractors import speech
     from erc_cli.nets.speech import Reading
 
@@ -62,19 +59,16 @@ def build_whisper(
     return whisper(weights, reading, device, precision, silence_db=silence_db, normalise=normalise)
 
 
-def _spec(name: str, summary: str, build: Callable[..., Extractor]) -> ExtractorSpec:
+def _spec(name: str, whose: str, build: Callable[..., Extractor]) -> ExtractorSpec:
+    summary = f"states of {whose}, pooled over the utterance"
     terms = "none of its own; weights carry the terms of their publisher"
-    needs, late = ("transformers",), ("normalise",)
-    return ExtractorSpec(name, Modality.AUDIO, summary, build, needs, "speech", terms, late=late)
+    late = ("normalise",)
+    return ExtractorSpec(name, Modality.AUDIO, summary, build, ("transformers",), "speech", terms, late=late)
 
 
 @hookimpl
 def erc_extractors() -> Sequence[ExtractorSpec]:
     """Four extractors, each for models of one architecture."""
     names = {"wav2vec2": "wav2vec 2.0", "wavlm": "WavLM", "hubert": "HuBERT"}
-    specs = [
-        _spec(kind, f"states of a {name} model, pooled over the utterance", partial(_build, kind))
-        for kind, name in names.items()
-    ]
-    whisper = "states of Whisper's encoder, pooled over the utterance"
-    return [*specs, _spec("whisper-encoder", whisper, build_whisper)]
+    specs = [_spec(kind, f"a {name} model", partial(_build, kind)) for kind, name in names.items()]
+    return [*specs, _spec("whisper-encoder", "Whisper's encoder", build_whisper)]
