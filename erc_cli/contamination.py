@@ -60,7 +60,7 @@ _EMOBERTA = Mark(
 _HARTMANN = Mark(
     "j-hartmann/emotion-english-distilroberta-base",
     ("meld",),
-    "trained on six data sets, MELD among them, with a split of its own",
+    "trained on six data sets, MELD among them; which part of it is not known",
     "https://huggingface.co/j-hartmann/emotion-english-distilroberta-base",
 )
 KNOWN: tuple[Mark, ...] = (
