@@ -54,6 +54,37 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
     return preset
 
 
+def refuse_stale_fusion(before: Preset, after: Preset, registry: Registry) -> None:
+    """A trained fusion reads the features of the branches that it was trained with, and no others.
+
+    Told before anything is loaded; two plugins may give features of one width, and the answers would
+    then be wrong without a word.
+
+    Raises:
+        UsageError: `after` has another plugin in a branch of `before`, or a new branch, and the same
+            trained fusion.
+    """
+    if before.fusion != after.fusion or not _is_trained(after.fusion, registry):
+        return
+    for modality, use in after.extractors.items():
+        old = before.extractors.get(modality)
+        if old is not None and old.name == use.name:
+            continue
+        learnt = f"on the features of {old.name}" if old is not None else f"without {modality}"
+        raise UsageError(
+            f"--set {modality}.use={use.name}: the fusion of preset {before.name!r} was trained"
+            f" {learnt}; those of {use.name} would mislead it.",
+            hint=f"Train one for it: erc train {before.name} --set {modality}.use={use.name} --data NAME:PATH"
+            " -o RUN, or name one that was: --set fusion.weights=FILE",
+        )
+
+
+def _is_trained(use: Use, registry: Registry) -> bool:
+    """Whether one of its options names a file of weights."""
+    schema = options.schema(registry.fusion(use.name).build, options.NOTHING)
+    return any(schema[name].takes_file for name in use.options if name in schema)
+
+
 def _where_it_belongs(preset: Preset, keys: Keys, registry: Registry) -> Keys:
     """`fusion.layers` -> `train.fusion.layers`, if training has the option and the plugin has not."""
     *place, name = keys

@@ -153,11 +153,12 @@ def _at_inference(work: DataWork, means: Means) -> dict[str, Any]:
     from erc_cli.device import about
     from erc_cli.evaluation import answers_of, features_for, find_trained
     from erc_cli.learning import Progress
-    from erc_cli.preset import override
+    from erc_cli.preset import override, refuse_stale_fusion
 
     registry = means.registry
     trained = find_trained(work.preset, registry)
     presets = [override(one, work.settings, registry) for one in trained.presets]
+    refuse_stale_fusion(trained.presets[0], presets[0], registry)
     plan = make_plan(presets[0], registry, _choice(work))
     name, datasets = _open(work, presets[0], registry)
     marks = marks_in(presets[0], registry)
