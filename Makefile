@@ -7,16 +7,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EXAMPLE := examples/conversation
 #: extras that the tests run for real, beside `all`
-TESTED := speech,speechbrain,opensmile,insightface,yunet,parquet,report
+TESTED := speech,speechbrain,opensmile,insightface,yunet,parquet,report,video,vad,asr,pandas,polars,docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types preset constraints clean
+.PHONY: help demo test lint types docs preset constraints clean
 
 help:
 	@echo "make demo    set up .venv and run erc predict on the example"
 	@echo "make test    set up .venv and run the tests"
 	@echo "make lint    ruff"
 	@echo "make types   mypy --strict"
+	@echo "make docs    the documentation site and the man page, in build/"
 	@echo "make preset  train the preset default again"
 	@echo "make clean   remove .venv and caches"
 
@@ -33,6 +34,13 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+# A link that leads nowhere, or a page that no menu has, is an error. Needs no network.
+SPHINX := -m sphinx -W --keep-going -q -c docs -d build/doctrees
+docs: $(VENV)/.dev
+	$(BIN)/python $(SPHINX) -b html . build/site
+	$(BIN)/python $(SPHINX) -b man . build/man
+	@echo "build/site/index.html, build/man/erc.1"
 
 # A venv is made with the first Python from 3.11 on that can make one.
 $(VENV)/.made:

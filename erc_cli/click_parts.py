@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -25,6 +26,41 @@ def device_options(function: F) -> F:
         help="Of the networks; fp16 on GPUs only.  [default: fp32, or what the preset says]",
     )
     return device(precision(function))
+
+
+def recording_options(function: F) -> F:
+    """The options that say what is read of one recording, and by which preset."""
+    from erc_cli import completion
+
+    path = click.Path(path_type=Path)
+    wanted: dict[str, Any] = {"multiple": True, "shell_complete": completion.modalities, "metavar": "M"}
+    columns = "What a table calls start, end, text, speaker."
+    options = (
+        click.option(
+            "-t", "--transcript", type=path, help="SRT, VTT, ASS, ELAN, TextGrid, RTTM, JSON, CSV, …"
+        ),
+        click.option(
+            "--transcript-format", metavar="NAME", help="Its format, where name and content mislead."
+        ),
+        click.option("--columns", multiple=True, metavar="F=NAME,…", help=columns),
+        click.option("--speakers", type=path, metavar="FILE", help="YAML that renames or merges them."),
+        click.option(
+            "-p",
+            "--preset",
+            shell_complete=completion.presets,
+            default="default",
+            show_default=True,
+            help="A preset, YAML file or run folder.",
+        ),
+        click.option("--drop", help="Leave out text, audio or visual.", **wanted),
+        click.option("--keep", help="Leave out all others.", **wanted),
+        click.option(
+            "--set", "settings", multiple=True, metavar="K=V", help="Change an option of the preset."
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

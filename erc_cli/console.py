@@ -18,6 +18,7 @@ from erc_cli.learning import Progress, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bars
     from rich.table import Table
 
 _PIPE_WIDTH = 100
@@ -110,8 +111,10 @@ def colour(state: str) -> str:
 
 
 @contextmanager
-def progress(*, quiet: bool = False, log: bool = False) -> Iterator[Report]:
+def progress(*, quiet: bool = False, log: bool = False, screen: Console | None = None) -> Iterator[Report]:
     """A `Report` that shows a bar per stage on stderr: done, elapsed, time left.
+
+    `screen`: where the bars are drawn instead, because rows are printed above them.
 
     Shows nothing when `quiet` or when stderr is not a terminal; with `log`, for work of hours, a line
     a minute goes to a stderr that is a file.
@@ -119,6 +122,13 @@ def progress(*, quiet: bool = False, log: bool = False) -> Iterator[Report]:
     if quiet or not sys.stderr.isatty():
         yield _line_a_minute() if log and not quiet else _silent
         return
+    with bars(screen or err()) as shown:
+        yield _bar_per_stage(shown)
+
+
+@contextmanager
+def bars(screen: Console) -> Iterator[Bars]:
+    """rich's bars: what is done, elapsed time, time left, and each task's field `note`; gone at the end."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -129,16 +139,17 @@ def progress(*, quiet: bool = False, log: bool = False) -> Iterator[Report]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
-    with Bars(*columns, console=err(), transient=True) as bars:
-        yield _bar_per_stage(bars)
+    # Else what is printed meanwhile would go where the bars are: an answer in a pipe to stderr.
+    with Bars(*columns, console=screen, transient=True, redirect_stdout=False) as shown:
+        yield shown
 
 
 def _silent(step: Progress) -> None:

@@ -56,6 +56,11 @@ class FakeExtractor:
         even = np.full(self.classes, 1 / self.classes, np.float32)
         return Head(weight, np.zeros(self.classes, np.float32), even)
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Every utterance is by itself."""
+        return 0, 0
+
     def wish(self, utterance: Utterance) -> Wish:
         """Nothing for text, the span for audio, one frame in its middle for visual."""
         if self.modality is Modality.AUDIO:
@@ -100,6 +105,11 @@ class FakeFusion:
     """
 
     classes: int = 3
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Every utterance is by itself."""
+        return 0, 0
 
     def predict(self, conversation: Conversation, features: Mapping[Modality, Features]) -> FloatArray:
         """Probabilities [n, classes]."""

@@ -69,6 +69,11 @@ class SoundExtractor:
         """The network's."""
         return self.net.placement
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """None where rows are normalised by all of the speaker's or dialogue's; else each is by itself."""
+        return (0, 0) if self.normalise == "none" else None
+
     def wish(self, utterance: Utterance) -> Wish:
         """All of the utterance's sound; nothing if it has no length."""
         if utterance.end <= utterance.start:

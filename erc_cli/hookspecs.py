@@ -9,7 +9,15 @@ from collections.abc import Sequence
 
 import pluggy
 
-from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, WriterSpec
+from erc_cli.specs import (
+    DatasetSpec,
+    ExtractorSpec,
+    FusionSpec,
+    PresetSpec,
+    ReaderSpec,
+    TranscriberSpec,
+    WriterSpec,
+)
 
 PROJECT = "erc"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -34,6 +42,11 @@ def erc_datasets() -> Sequence[DatasetSpec]:  # type: ignore[empty-body]
 @hookspec
 def erc_readers() -> Sequence[ReaderSpec]:  # type: ignore[empty-body]
     """Transcript formats that `--transcript` understands."""
+
+
+@hookspec
+def erc_transcribers() -> Sequence[TranscriberSpec]:  # type: ignore[empty-body]
+    """Transcribers: from a recording's sound to utterances, for `--transcriber`."""
 
 
 @hookspec

@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "erc_cli.commands.ablate:command",
         "Show what changes without text, voice or face.",
     ),
+    "explain": (
+        "erc_cli.commands.explain:command",
+        "Show which words and utterances moved each answer.",
+    ),
     "report": (
         "erc_cli.commands.report:command",
         "Make a page or a picture of a saved result.",

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from erc_cli.attribution import coalitions, shapley
-from erc_cli.batching import Queue
 from erc_cli.device import FUSION, Placement, check_precision, placements_of
 from erc_cli.errors import ErcError
 from erc_cli.learning import Progress, Report
 from erc_cli.preset import Preset, build_extractor, build_fusion
+from erc_cli.reading import branches_of, check_any, read_media
 from erc_cli.types import (
-    Clip,
     Conversation,
-    Encoded,
     Extractor,
     Features,
     Fusion,
@@ -27,16 +25,11 @@ from erc_cli.types import (
     Opinion,
     Prediction,
     Status,
-    Utterance,
-    Wish,
 )
 
 if TYPE_CHECKING:
     from erc_cli.registry import Registry
     from erc_cli.types import FloatArray
-
-T = TypeVar("T")
-NO_MEDIUM = {Modality.AUDIO: Status.NO_AUDIO_TRACK, Modality.VISUAL: Status.NO_VIDEO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,56 +86,6 @@ def priors_of(model: Model) -> dict[Modality, FloatArray]:
     return {m: prior for m, prior in found.items() if prior is not None}
 
 
-@dataclass(slots=True)
-class _Branch:
-    """The rows of one extractor while a conversation is read. What fails is a row, or the branch."""
-
-    modality: Modality
-    extractor: Extractor
-    rows: list[Encoded | None]
-    failures: list[str] = field(default_factory=list)
-    lost: bool = False
-
-    def wish(self, utterance: Utterance) -> Wish:
-        wish = None if self.lost else self._attempt(lambda: self.extractor.wish(utterance))
-        self.lost = self.lost or wish is None
-        return wish if wish is not None else Wish()
-
-    def encode_one(self, index: int, clip: Clip) -> None:
-        row = self._attempt(lambda: self.extractor.encode(clip))
-        self.rows[index] = row if row is not None else Encoded(None, Status.UNREADABLE)
-
-    def finish(self, conversation: Conversation) -> Features:
-        features = None
-        if not self.lost:
-            features = self._attempt(lambda: self.extractor.gather(conversation, self.rows))
-        self.lost = features is None
-        return features if features is not None else unreadable(len(self.rows), self.extractor.dim)
-
-    def notices(self) -> list[Notice]:
-        if not self.failures:
-            return []
-        what = (
-            "is left out" if self.lost else f"failed on {len(self.failures)} of {len(self.rows)} utterances"
-        )
-        return [Notice("modality_failed", f"{self.modality} {what} ({self.failures[0]})")]
-
-    def _attempt(self, work: Callable[[], T]) -> T | None:
-        try:
-            return work()
-        except ErcError as error:
-            self.failures.append(error.message)
-        except Exception as error:  # noqa: BLE001 - a plugin's failure must not stop the others
-            self.failures.append(f"{type(error).__name__}: {error}")
-        return None
-
-
-def unreadable(n: int, dim: int) -> Features:
-    """Features of a branch that failed: nothing present."""
-    values = np.zeros((n, dim), dtype=np.float32)
-    return Features(values, np.zeros(n, dtype=bool), (Status.UNREADABLE,) * n)
-
-
 def extract(
     extractors: Mapping[Modality, Extractor],
     conversation: Conversation,
@@ -158,9 +101,9 @@ def extract(
     Raises:
         ErcError: every branch failed.
     """
-    n = len(conversation.utterances)
-    branches = {m: _Branch(m, extractor, [None] * n) for m, extractor in extractors.items()}
-    _read_media(branches, conversation, media, report, warn)
+    branches = branches_of(extractors, len(conversation.utterances))
+    for _ in read_media(branches, conversation, media, report, warn):
+        pass
     features = {}
     for done, (modality, branch) in enumerate(branches.items()):
         report(Progress("features", done, len(branches), str(modality)))
@@ -168,48 +111,8 @@ def extract(
         for notice in branch.notices():
             warn(notice)
     report(Progress("features", len(branches), len(branches), ""))
-    if branches and all(branch.lost for branch in branches.values()):
-        said = "; ".join(f"{m}: {branch.failures[0]}" for m, branch in branches.items())
-        raise ErcError(f"Every modality failed ({said}).", hint="Check the options: erc presets check")
+    check_any(branches)
     return features
-
-
-def _read_media(
-    branches: Mapping[Modality, _Branch],
-    conversation: Conversation,
-    media: MediaInfo | None,
-    report: Report,
-    warn: Callable[[Notice], None],
-) -> None:
-    """Gather every branch's wishes, read the medium once, and hand out the clips as they come."""
-    asked = [
-        (branch, i, wish)
-        for branch in branches.values()
-        for i, utterance in enumerate(conversation.utterances)
-        if (wish := branch.wish(utterance)).sound is not None or wish.frames
-    ]
-    if media is None:
-        for branch, i, _ in asked:
-            status = NO_MEDIUM.get(branch.modality, Status.UNREADABLE)
-            branch.rows[i] = Encoded(None, status)
-        return
-    if not asked:
-        return
-    from erc_cli.media import read_clips
-
-    total = max(1, round(media.duration))
-
-    def advance(share: float) -> None:
-        report(Progress("media", round(share * total), total, "seconds"))
-
-    wishes = [wish for _, _, wish in asked]
-    queues = {m: Queue(branch.extractor) for m, branch in branches.items()}
-    for place, clip in read_clips(media, wishes, on_progress=advance, on_warning=warn):
-        branch, i, _ = asked[place]
-        queues[branch.modality].add(branch, i, clip)
-    for queue in queues.values():
-        queue.flush()
-    report(Progress("media", total, total, "seconds"))
 
 
 def fuse(

@@ -1,141 +1,191 @@
-"""One recording from its files to a `Result`: what `erc predict` and `erc ablate` do."""
+"""One recording from its files to a `Result`: what `erc predict` and `erc ablate` do.
+
+chosen = choose(Wanted("default"), registry)      # checks names and options, loads nothing
+loaded = load(chosen, registry)                   # the networks, for as many recordings as there are
+result = loaded.answer(open_inputs(Inputs(Path("talk.mp4"), Path("talk.srt")), registry))
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from erc_cli import __version__
+from erc_cli.contamination import as_data, marks_in
+from erc_cli.device import about, find_device
 from erc_cli.errors import UsageError
-from erc_cli.learning import Report
-from erc_cli.pipeline import Model, extract, fuse, priors_of
-from erc_cli.preset import Preset
+from erc_cli.features import refuse_bound_to_data
+from erc_cli.learning import Progress, Report
+from erc_cli.live import settle, whole_readers
+from erc_cli.pairing import find_transcript
+from erc_cli.pipeline import Model, extract, fuse, load_model, priors_of
+from erc_cli.preset import Preset, find_preset, override, refuse_stale_fusion
+from erc_cli.preset import drop as without
+from erc_cli.preset import keep as only
+from erc_cli.recording import Inputs, Recording, apart, open_inputs, open_recording
 from erc_cli.registry import Registry
 from erc_cli.result import NOTICE
-from erc_cli.speaker_map import read_speaker_map
-from erc_cli.specs import Reading
-from erc_cli.transcripts import read_transcript
 from erc_cli.types import (
-    Conversation,
     Features,
-    MediaInfo,
     Modality,
     Notice,
     Prediction,
     Result,
     Status,
-    Transcript,
 )
 
+__all__ = [
+    "Chosen",
+    "Heard",
+    "Inputs",
+    "Loaded",
+    "Recording",
+    "Wanted",
+    "answer",
+    "apart",
+    "check_judged",
+    "choose",
+    "find_transcript",
+    "hear",
+    "load",
+    "open_inputs",
+    "open_recording",
+]
+
 BIOMETRIC = frozenset({Modality.AUDIO, Modality.VISUAL})
-#: what is taken first of the files beside a medium
-SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
-#: what is taken last, because it says who speaks, but not what
-WORDLESS = (".rttm",)
-#: endings that are usually written with capitals
-SPELT = {".textgrid": ".TextGrid"}
 SOUGHT = {Modality.TEXT: "words", Modality.AUDIO: "voice", Modality.VISUAL: "face"}
 
 
+#: told of settled answers: the number of the first utterance, and the answers from it on
+Rows = Callable[[int, Sequence[Prediction]], None]
+
+
+# --- what is wanted ------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """A transcript and, if there is one, its medium; `warnings` are about both."""
+class Wanted:
+    """The preset, what is changed about it (`--drop`, `--keep`, `--set`), and where it runs."""
 
-    transcript: Transcript
-    media: MediaInfo | None
-    warnings: tuple[Notice, ...]
-
-    @property
-    def conversation(self) -> Conversation:
-        """The utterances."""
-        return Conversation(self.transcript.utterances)
+    preset: str
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    device: str = "auto"
+    precision: str | None = None
 
 
-def open_recording(
-    media: Path | None,
-    transcript: Path,
-    registry: Registry,
-    *,
-    format: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    speakers: Path | None = None,
-) -> Recording:
-    """Read the transcript and probe the medium.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A preset as wanted: checked, and nothing of it loaded. `dropped` were left out by name."""
 
-    `columns`: start, end, text, … -> what the transcript calls it; `speakers`: a map of their names.
+    wanted: Wanted
+    preset: Preset
+    dropped: frozenset[Modality]
+
+
+def choose(wanted: Wanted, registry: Registry) -> Chosen:
+    """Find the preset, change it as wanted, and check whatever is quick to check.
 
     Raises:
-        UsageError: one of them is not there or not usable.
+        UsageError: no such preset, or it does not fit what is wanted.
+        ErcError: a library is missing.
     """
-    info = _probe(media) if media is not None else None
-    renamed = read_speaker_map(speakers) if speakers is not None else None
-    reading = Reading(media, columns or {})
-    script = read_transcript(transcript, registry.readers, format=format, reading=reading)
-    script = script if renamed is None else renamed.applied(script)
-    notices = [*script.warnings]
-    if info is not None:
-        notices += [*info.warnings, *_outside(script, info)]
-    return Recording(script, info, tuple(notices))
+    found = find_preset(wanted.preset, registry)
+    preset = override(found, wanted.settings, registry)
+    reduced = only(preset, wanted.keep, registry) if wanted.keep else preset
+    reduced = without(reduced, wanted.drop, registry)
+    refuse_stale_fusion(found, reduced, registry)
+    refuse_bound_to_data(reduced, registry)
+    for use in reduced.extractors.values():
+        registry.require(registry.extractor(use.name))
+    return Chosen(wanted, reduced, frozenset(preset.extractors) - frozenset(reduced.extractors))
 
 
-def _probe(media: Path) -> MediaInfo:
-    from erc_cli.media import probe  # a text alone needs no decoder
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model, ready for any number of recordings; `about` goes into the `meta` of each result."""
 
-    return probe(media)
+    registry: Registry
+    preset: Preset
+    model: Model
+    about: Mapping[str, Any]
+
+    def answer(self, recording: Recording, report: Report = lambda step: None) -> Result:
+        """The whole result of one recording.
+
+        Raises:
+            UsageError: there is nothing in it to judge by.
+            ErcError: every modality failed.
+        """
+        result = self.answer_from(recording, hear(self.model, recording, report))
+        check_judged(result)
+        return result
+
+    def answer_live(self, recording: Recording, rows: Rows, report: Report = lambda step: None) -> Result:
+        """The same, and `rows` is told each answer as soon as it is settled, see `erc_cli.live`.
+
+        Answers before the first one that has anything to judge by wait for it.
+
+        Raises:
+            as `answer` does.
+        """
+        if whole_readers(self.model):
+            result = self.answer(recording, report)
+            rows(0, result.predictions)
+            return result
+        notices: list[Notice] = []
+        said: list[Prediction] = []
+        told = 0
+        settled = settle(
+            self.model, recording.conversation, recording.media, report=report, warn=notices.append
+        )
+        for piece in settled:
+            said += piece.predictions
+            if told or any(map(_judged, piece.predictions)):
+                rows(told, said[told:])
+                told = len(said)
+        result = self._result(recording, tuple(said), notices)
+        check_judged(result)
+        return result
+
+    def answer_from(
+        self, recording: Recording, heard: Heard, dropped: frozenset[Modality] = frozenset()
+    ) -> Result:
+        """Predictions from features; those of `dropped` modalities are left out."""
+        model = replace(self.model, dropped=self.model.dropped | dropped)
+        kept = {m: f for m, f in heard.features.items() if m not in dropped}
+        part = Heard(kept, heard.warnings)
+        return answer(model, recording, part, self.preset, self.registry, self.about)
+
+    def _result(
+        self, recording: Recording, predictions: tuple[Prediction, ...], notices: Sequence[Notice]
+    ) -> Result:
+        meta = _meta(self.model, self.preset, self.registry, self.about)
+        return _made(self.model, recording, predictions, notices, meta)
 
 
-def find_transcript(media: Path, registry: Registry) -> Path:
-    """The transcript of the medium's name beside it: subtitles first, never a result of ours.
+def load(chosen: Chosen, registry: Registry, report: Report = lambda step: None) -> Loaded:
+    """Build the networks of a chosen preset.
 
     Raises:
-        UsageError: there is none, or the medium itself is not there.
+        UsageError: there is no such device, or it has not that precision.
+        ErcError: a file that a part needs is missing or damaged.
     """
-    if not media.is_file():
-        _probe(media)  # says what is wrong with it
-    known = [ending for spec in registry.readers.values() for ending in spec.extensions]
-    first = [ending for ending in SUBTITLES if ending in known]
-    last = [ending for ending in WORDLESS if ending in known]
-    endings = [*first, *(ending for ending in known if ending not in (*first, *last)), *last]
-    spelt = [name for ending in endings for name in (ending, ending.upper(), SPELT.get(ending, ending))]
-    for path in map(media.with_suffix, spelt):
-        if path.is_file() and path != media and not _own_result(path):
-            return path
-    raise UsageError(
-        f"No transcript given, and none beside {media} ({media.stem}{', '.join(endings)}).",
-        hint="Name it with --transcript FILE.",
-    )
+    wanted, preset = chosen.wanted, chosen.preset
+    report(Progress("model", 0, 1, preset.name))
+    device = find_device(wanted.device)
+    model = load_model(preset, registry, device=device, precision=wanted.precision, dropped=chosen.dropped)
+    report(Progress("model", 1, 1, ""))
+    settings = {"settings": list(wanted.settings)} if wanted.settings else {}
+    ran = about(device, wanted.precision, model.placements)
+    return Loaded(registry, preset, model, {**settings, **ran, **as_data(marks_in(preset, registry))})
 
 
-def _own_result(path: Path) -> bool:
-    """Whether a JSON, JSON lines, table or RTTM is what `erc predict -o` once wrote."""
-    if path.suffix.lower() in SUBTITLES:
-        return False
-    with path.open("rb") as stream:
-        head = stream.read(65536).decode("utf-8", errors="replace").lstrip("\ufeff")
-    first = head.partition("\n")[0]
-    cells = {cell.strip(' "\r') for cell in re.split(r"[,;\t|]", first)}
-    table = "confidence" in cells and any(cell.startswith("p_") for cell in cells)
-    line = first.startswith("{") and '"modalities"' in first and '"probabilities"' in first
-    turns = head.startswith("SPEAKER ") and "\nNON-LEX " in head
-    return table or line or turns or bool(re.match(r'\s*\{\s*"schema"\s*:\s*"erc\.', head))
-
-
-def _outside(script: Transcript, info: MediaInfo) -> list[Notice]:
-    """Told once: a transcript that goes on after the medium's end may be another recording's."""
-    late = [u for u in script.utterances if u.start >= info.duration]
-    if not late:
-        return []
-    count = len(script.utterances)
-    message = (
-        f"{len(late)} of {count} utterances begin after the end of {info.path.name}"
-        f" ({info.duration:.1f} s); they have no sound or picture. Is it the right transcript?"
-    )
-    return [Notice("outside_media", message)]
+# --- the answer ----------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -165,14 +215,27 @@ def answer(
 ) -> Result:
     """Fuse, attribute, and add what a reader of the result must know; `about` goes into `meta`."""
     predictions = fuse(model, recording.conversation, heard.features)
+    return _made(model, recording, predictions, heard.warnings, _meta(model, preset, registry, about))
+
+
+def _made(
+    model: Model,
+    recording: Recording,
+    predictions: tuple[Prediction, ...],
+    notices: Sequence[Notice],
+    meta: Mapping[str, Any],
+) -> Result:
+    script = recording.transcript
+    told = {notice.code for notice in script.warnings}  # a transcriber has met the same damage
+    more = [notice for notice in notices if notice.code not in told]
     return Result(
         labels=model.labels,
         utterances=recording.transcript.utterances,
         predictions=predictions,
         media=recording.media,
         transcript=recording.transcript,
-        warnings=(*recording.warnings, *heard.warnings, *_priors(predictions, model)),
-        meta=_meta(model, preset, registry, about),
+        warnings=(*recording.warnings, *more, *_priors(predictions, model)),
+        meta={**meta, "transcriber": dict(script.detail)} if script.detail else meta,
     )
 
 
@@ -181,6 +244,9 @@ def check_judged(result: Result) -> None:
     if any(notice.code == "nothing_present" for notice in result.warnings) and not any(
         map(_judged, result.predictions)
     ):
+        different = apart(result.transcript, result.media)
+        if different:
+            raise UsageError(different, hint="Name the transcript of this recording: --transcript FILE")
         raise UsageError(
             "There is nothing to judge by: no utterance has any of what the model looks at.",
             hint="Check that the transcript belongs to the medium, or drop fewer modalities.",

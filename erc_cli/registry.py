@@ -16,7 +16,16 @@ import pluggy
 
 from erc_cli import hookspecs
 from erc_cli.errors import ErcError, UsageError, nearest
-from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, Spec, WriterSpec
+from erc_cli.specs import (
+    DatasetSpec,
+    ExtractorSpec,
+    FusionSpec,
+    PresetSpec,
+    ReaderSpec,
+    Spec,
+    TranscriberSpec,
+    WriterSpec,
+)
 
 GROUP = hookspecs.PROJECT
 DISABLE = "ERC_DISABLE_PLUGINS"
@@ -27,6 +36,7 @@ _HOOKS: Mapping[str, tuple[str, type[Any]]] = {
     "erc_fusions": ("fusion", FusionSpec),
     "erc_datasets": ("dataset", DatasetSpec),
     "erc_readers": ("reader", ReaderSpec),
+    "erc_transcribers": ("transcriber", TranscriberSpec),
     "erc_writers": ("writer", WriterSpec),
     "erc_presets": ("preset", PresetSpec),
 }
@@ -107,6 +117,10 @@ class Registry:
     def reader(self, name: str) -> ReaderSpec:
         """The transcript reader called `name`; UsageError with the nearest name when there is none."""
         return self._get("reader", name, ReaderSpec)
+
+    def transcriber(self, name: str) -> TranscriberSpec:
+        """The transcriber called `name`; UsageError with the nearest name when there is none."""
+        return self._get("transcriber", name, TranscriberSpec)
 
     def writer(self, name: str) -> WriterSpec:
         """The result writer called `name`; UsageError with the nearest name when there is none."""
@@ -323,7 +337,8 @@ def _package(dist: Distribution) -> tuple[str, str]:
 def _row(entry: Entry, state: str) -> Row:
     spec, owner = entry.spec, entry.owner
     modality = str(spec.modality) if isinstance(spec, ExtractorSpec) else ""
-    licence = spec.licence if isinstance(spec, ExtractorSpec | FusionSpec | DatasetSpec) else ""
+    licensed = ExtractorSpec | FusionSpec | DatasetSpec | TranscriberSpec
+    licence = spec.licence if isinstance(spec, licensed) else ""
     summary = str(spec.path) if isinstance(spec, PresetSpec) else spec.summary
     return Row(spec.name, entry.kind, modality, owner.package, owner.version, summary, state, licence)
 

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from erc_cli.types import MediaInfo, Modality, Opinion, Prediction, Result, Status, Utterance
+from erc_cli.types import (
+    Explanation,
+    MediaInfo,
+    Modality,
+    Opinion,
+    Prediction,
+    Result,
+    Status,
+    Utterance,
+)
 
 SCHEMA = "erc.result/1"
 
@@ -53,7 +62,7 @@ def utterance_dicts(result: Result) -> list[dict[str, Any]]:
 def each_utterance(result: Result) -> Iterator[dict[str, Any]]:
     """The elements of `utterance_dicts`, one after another: a long result is never held twice."""
     pairs = zip(result.utterances, result.predictions, strict=True)
-    return (_utterance(i, said, found, result.labels) for i, (said, found) in enumerate(pairs))
+    return (utterance_dict(i, said, found, result.labels) for i, (said, found) in enumerate(pairs))
 
 
 def speaker_summary(result: Result) -> list[dict[str, Any]]:
@@ -74,7 +83,8 @@ def _speaker(result: Result, name: str | None) -> dict[str, Any]:
     return {"name": name, "utterances": len(rows), "seconds": round(seconds, 3), "labels": counts}
 
 
-def _utterance(index: int, said: Utterance, found: Prediction, labels: Sequence[str]) -> dict[str, Any]:
+def utterance_dict(index: int, said: Utterance, found: Prediction, labels: Sequence[str]) -> dict[str, Any]:
+    """One element of `utterances`: number `index`, what was said, and the answer."""
     probabilities = _distribution(found.probabilities, labels)
     label = labels[found.best]
     return {
@@ -91,7 +101,19 @@ def _utterance(index: int, said: Utterance, found: Prediction, labels: Sequence[
             for modality in Modality
             if modality in found.opinions
         },
+        **({"explanation": _explanation(found.explanation)} if found.explanation else {}),
     }
+
+
+def _explanation(found: Explanation) -> dict[str, Any]:
+    """What `erc explain` found; without `words` where they were not looked at."""
+    context = [{"index": one.index, "change": one.change} for one in found.context]
+    if found.words is None:
+        return {"context": context}
+    words = [
+        {"text": one.text, "start": one.start, "end": one.end, "change": one.change} for one in found.words
+    ]
+    return {"context": context, "words": words, "method": found.method}
 
 
 def _opinion(opinion: Opinion, labels: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from typing import Any
 from erc_cli.errors import UsageError
 from erc_cli.result import SCHEMA
 from erc_cli.types import (
+    ContextChange,
+    Explanation,
     MediaInfo,
     Modality,
     Notice,
@@ -25,6 +27,7 @@ from erc_cli.types import (
     Status,
     Transcript,
     Utterance,
+    WordChange,
 )
 
 _HINT = "Make one: erc predict video.mp4 --transcript video.srt -o result.json"
@@ -108,6 +111,9 @@ def _result(document: Mapping[str, Any]) -> Result:
     rows = _list(document, "utterances")
     pairs = [_row(row, labels, f"utterances[{i}]") for i, row in enumerate(rows)]
     utterances = tuple(said for said, _ in pairs)
+    for i, (_, found) in enumerate(pairs):
+        if found.explanation and any(one.index >= len(pairs) for one in found.explanation.context):
+            raise _WrongError(f"utterances[{i}].explanation.context names an utterance that is not there")
     script = _map(document, "transcript")
     path = script.get("path")
     return Result(
@@ -141,7 +147,41 @@ def _row(row: object, labels: Sequence[str], at: str) -> tuple[Utterance, Predic
         if name not in tuple(Modality):
             raise _WrongError(f"{at}.modalities has {name[:40]!r}; there are {', '.join(Modality)}")
         opinions[Modality(name)] = _opinion(value, labels, f"{at}.modalities.{name}")
-    return said, Prediction(_shares(one, labels, at), opinions)
+    why = _explanation(one.get("explanation"), said.text, f"{at}.explanation")
+    return said, Prediction(_shares(one, labels, at), opinions, why)
+
+
+def _explanation(value: object, text: str, at: str) -> Explanation | None:
+    if value is None:
+        return None
+    one = _is(value, dict, at)
+    places = [_is(each, dict, f"{at}.context") for each in _list(one, "context", at)]
+    context = tuple(
+        ContextChange(_count(each, "index", at), _number(each.get("change"), f"{at}.change"))
+        for each in places
+    )
+    if one.get("words") is None:
+        return Explanation(context)
+    words = [_is(each, dict, f"{at}.words") for each in _list(one, "words", at)]
+    found = tuple(
+        WordChange(
+            _text(each.get("text"), f"{at}.words.text"),
+            _count(each, "start", at),
+            _count(each, "end", at),
+            _number(each.get("change"), f"{at}.words.change"),
+        )
+        for each in words
+    )
+    if any(not each.start < each.end <= len(text) for each in found):
+        raise _WrongError(f"{at}.words has one outside the text")
+    return Explanation(context, found, _text(one.get("method", "occlusion"), f"{at}.method"))
+
+
+def _count(one: Mapping[str, Any], key: str, at: str) -> int:
+    value = one.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _WrongError(f"{at}: {key} is {value!r:.40}, expected a whole number from 0")
+    return value
 
 
 def _opinion(value: object, labels: Sequence[str], at: str) -> Opinion:
@@ -211,8 +251,8 @@ def _text(value: object, at: str) -> str:
     return re.sub(r"[\ud800-\udfff]", "\ufffd", text)  # half a character cannot be written again
 
 
-def _list(document: Mapping[str, Any], key: str) -> list[Any]:
-    made: list[Any] = _is(document.get(key), list, key)
+def _list(document: Mapping[str, Any], key: str, at: str = "") -> list[Any]:
+    made: list[Any] = _is(document.get(key), list, f"{at}.{key}" if at else key)
     return made
 
 

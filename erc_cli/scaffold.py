@@ -49,6 +49,7 @@ SAMPLES: Mapping[str, Sample] = {
     "visual": Sample("the visual extractor", "brightness and motion", "extractor.py", _NUMPY),
     "fusion": Sample("the fusion", "a log-linear pool that learns nothing", "pool.py", _NUMPY),
     "reader": Sample("the transcript format", "start, end, speaker, text between tabs", "lines.py"),
+    "transcriber": Sample("the transcriber", "pieces of equal length", "pieces.py"),
     "writer": Sample("the result format", "a table in Markdown", "table.py"),
     "dataset": Sample("the data set", "a CSV table of utterances", "table.py"),
 }

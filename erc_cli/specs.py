@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from erc_cli.learning import Dataset, JointBranch, Trained
-from erc_cli.types import Extractor, Fusion, Modality, Transcript
+from erc_cli.types import Extractor, Fusion, Modality, Transcriber, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,21 @@ class ReaderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriberSpec:
+    """A transcriber plugin: for recordings without a transcript.
+
+    The keyword-only signature of `build` is the schema of its options (`--set transcriber.NAME=VALUE`).
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., Transcriber]
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WriterSpec:
     """A result format: `write(result, path)` writes to a path that is renamed into place after.
 
@@ -130,5 +145,5 @@ class PresetSpec:
     path: Path
 
 
-Spec = ExtractorSpec | FusionSpec | DatasetSpec | ReaderSpec | WriterSpec | PresetSpec
+Spec = ExtractorSpec | FusionSpec | DatasetSpec | ReaderSpec | TranscriberSpec | WriterSpec | PresetSpec
 Specs = Iterator[Spec]

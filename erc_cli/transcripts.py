@@ -34,6 +34,8 @@ SHORTEST = 0.1
 OVERLAP = 0.0015
 MOST_OF_A_KIND = 20
 COLUMNS = ("start", "end", "duration", "text", "speaker")
+#: what stands for words in a transcript that was made without them (`erc_cli.transcript_write`)
+WORDLESS = "[speech]"
 _NOTHING = Reading()
 
 
@@ -301,7 +303,9 @@ def _told_overlaps(cues: list[Cue], notices: list[Notice]) -> list[Cue]:
 
 
 def _with_words(cue: Cue, turns: list[Turn], markup: bool, notices: list[Notice]) -> list[Turn]:
-    """The turns that say something; a subtitle cue without any is told."""
+    """The turns that say something; a subtitle cue without any is told, unless it says so itself."""
+    if [turn.text for turn in turns] == [WORDLESS]:
+        return [replace(turns[0], text="")]
     if not markup:
         if not any(turn.text for turn in turns):
             notices.append(

@@ -6,15 +6,21 @@ Arrays are numpy float32 at every plugin border; tensors stay inside a plugin.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas
+    import polars
     from numpy.typing import NDArray
+
+    from erc_cli.learning import Report
 
     FloatArray = NDArray[np.float32]
     IntArray = NDArray[np.int64]
@@ -65,12 +71,16 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What a reader returns: utterances in time order, and what was odd about the file."""
+    """What a reader returns: utterances in time order, and what was odd about the file.
+
+    `detail`: what a transcriber has to say of how it made them, ready for JSON.
+    """
 
     utterances: tuple[Utterance, ...]
     format: str
     warnings: tuple[Notice, ...] = ()
     path: Path | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,17 @@ class Clip:
     sound_status: Status = Status.OK
     frames: tuple[Frame, ...] = ()
     frames_status: Status = Status.OK
+
+
+class Transcriber(Protocol):
+    """Makes a transcript of a recording that has none."""
+
+    def transcribe(self, media: MediaInfo, report: Report) -> Transcript:
+        """The utterances that are heard in `media`, which has sound; none, where nobody speaks.
+
+        Times in seconds from the medium's start; words that are not known are an empty text, and a
+        speaker who is not known is None.
+        """
 
 
 # --- extractors ----------------------------------------------------------------------------
@@ -242,11 +263,45 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
+class WordChange:
+    """A word of an utterance, characters `start` to `end` of its text.
+
+    `change`: how much higher the log-odds of the predicted label are with the word than without it.
+    """
+
+    text: str
+    start: int
+    end: int
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChange:
+    """Another utterance, by its place in the conversation; `change` as of a word."""
+
+    index: int
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Which words and which other utterances moved the answer for one utterance.
+
+    `words` None: they were not asked for, or no branch reads them. `method`: how they were weighed.
+    """
+
+    context: tuple[ContextChange, ...] = ()
+    words: tuple[WordChange, ...] | None = None
+    method: str = "occlusion"
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer for one utterance: probabilities over `labels`, and each modality's part."""
 
     probabilities: tuple[float, ...]
     opinions: Mapping[Modality, Opinion]
+    explanation: Explanation | None = None
 
     @property
     def best(self) -> int:
@@ -261,7 +316,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything that `erc predict` knows; writers turn it into files."""
+    """Everything that `erc predict` knows; writers turn it into files.
+
+    `predictions[i]` is the answer for `utterances[i]`; probabilities are in the order of `labels`.
+    """
 
     labels: tuple[str, ...]
     utterances: tuple[Utterance, ...]
@@ -270,3 +328,50 @@ class Result:
     transcript: Transcript
     warnings: tuple[Notice, ...]
     meta: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `erc.result/1`, the same that `erc predict --json` prints."""
+        from erc_cli.result import to_dict
+
+        return to_dict(self)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """That document as JSON text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent, default=str)
+
+    def save(self, path: str | PathLike[str], *, format: str | None = None, force: bool = False) -> Path:
+        """Write a file, whole or not at all; its ending, or `format`, chooses among the formats of `-o`.
+
+        Raises:
+            UsageError: no such format, the file is there already and `force` is false, or its folder
+                cannot be written.
+            ErcError: the format needs a library that is not installed, or the disk is full.
+        """
+        from erc_cli.saving import save
+
+        return save(self, Path(path), format=format, force=force)
+
+    @overload
+    def to_frame(self, library: Literal["pandas"] = "pandas") -> pandas.DataFrame: ...
+    @overload
+    def to_frame(self, library: Literal["polars"]) -> polars.DataFrame: ...
+    def to_frame(self, library: str = "pandas") -> Any:
+        """A data frame, one row per utterance, with the columns of `-o FILE.parquet`.
+
+        Raises:
+            ErcError: the library is not installed.
+        """
+        from erc_cli.frames import to_frame
+
+        return to_frame(self, library)
+
+    def __repr__(self) -> str:
+        from erc_cli.notebook import line_of
+
+        return line_of(self)
+
+    def _repr_html_(self) -> str:
+        """The first utterances, for a notebook."""
+        from erc_cli.notebook import table_of
+
+        return table_of(self)

@@ -44,7 +44,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{text.zfill(7)}" if hours else text
 
 
-def _times(utterances: Sequence[Utterance], width: int) -> list[str]:
+def time_cells(utterances: Sequence[Utterance], width: int) -> list[str]:
     """Where each utterance begins; whole seconds where room is scarce."""
     return [clock(u.start) if width >= 60 else clock(u.start)[:-2] for u in utterances]
 
@@ -59,7 +59,7 @@ def _judged(prediction: Prediction) -> bool:
     return any(said.status is Status.OK for said in prediction.opinions.values())
 
 
-def _emotion(prediction: Prediction, labels: Sequence[str]) -> Text:
+def emotion(prediction: Prediction, labels: Sequence[str]) -> Text:
     best = prediction.best
     said = f"{labels[best]} {prediction.confidence:.0%}"
     if not _judged(prediction):
@@ -76,21 +76,21 @@ def opinion(opinion: Opinion, labels: Sequence[str], *, detail: bool = True) -> 
     return Text.assemble(mark, (" " + labels[best][:4], "dim")) if detail else Text.assemble(mark)
 
 
-def _gap(width: int) -> int:
+def gap_of(width: int) -> int:
     """Blank columns between the columns of a table."""
     return 1 if width < ROOMY else 2
 
 
-def _widest(heading: str, cells: Sequence[Text | str]) -> int:
+def widest(heading: str, cells: Sequence[Text | str]) -> int:
     """Width of a column: its widest cell, or the longest word of its heading."""
     return max(cell_len(str(cell)) for cell in (*heading.split(), *cells))
 
 
-def _speakers(names: Sequence[str | None], width: int) -> tuple[list[Text], int]:
+def speaker_cells(names: Sequence[str | None], width: int) -> tuple[list[Text], int]:
     """The cells of the column `speaker` and its width; longer names are folded."""
     cells = [Text(name or "-") for name in names]
     most = 14 if width >= ROOMY else 10 if width >= 60 else 8
-    return cells, min(_widest("speaker", cells), most)
+    return cells, min(widest("speaker", cells), most)
 
 
 def _line(utterance: Utterance) -> Text:
@@ -102,18 +102,18 @@ def result_table(result: Result, width: int) -> Table:
 
     Below `NARROW` columns, or where the text would have too little room, the modalities are left out.
     """
-    times = _times(result.utterances, width)
-    names, name_width = _speakers([u.speaker for u in result.utterances], width)
-    emotions = [_emotion(p, result.labels) for p in result.predictions]
+    times = time_cells(result.utterances, width)
+    names, name_width = speaker_cells([u.speaker for u in result.utterances], width)
+    emotions = [emotion(p, result.labels) for p in result.predictions]
     # "(prior)" goes to a line of its own where room is scarce
     heads = [str(e).removesuffix(" (prior)") if width < ROOMY else e for e in emotions]
-    emotion_width = _widest("emotion", heads)
-    gap, texts = _gap(width), [_line(u) for u in result.utterances]
-    fixed = _widest("time", times) + name_width + 3 * gap
+    emotion_width = widest("emotion", heads)
+    gap, texts = gap_of(width), [_line(u) for u in result.utterances]
+    fixed = widest("time", times) + name_width + 3 * gap
     sides: list[tuple[str, list[Text]]] = []
     for detail, enough in ((True, 20), (False, 12)) if width >= NARROW else ():
         sides = _sides(result, detail=detail)
-        taken = sum(_widest(head, cells) + gap for head, cells in sides)
+        taken = sum(widest(head, cells) + gap for head, cells in sides)
         if width - fixed - emotion_width - taken >= enough:
             break
         sides = []
@@ -124,9 +124,9 @@ def result_table(result: Result, width: int) -> Table:
     columns: list[str | tuple[str, dict[str, Any]]] = [
         ("time", {"justify": "right", "no_wrap": True}),
         ("speaker", {"width": name_width}),
-        ("text", {"width": min(text_width, _widest("text", texts))}),
+        ("text", {"width": min(text_width, widest("text", texts))}),
         ("emotion", {"width": emotion_width}),
-        *((head, {"width": _widest(head, cells)}) for head, cells in sides),
+        *((head, {"width": widest(head, cells)}) for head, cells in sides),
     ]
     rows = table(columns, gap=gap)
     for row in zip(times, names, texts, emotions, *(cells for _, cells in sides), strict=True):
@@ -148,14 +148,14 @@ def _sides(result: Result, *, detail: bool) -> list[tuple[str, list[Text]]]:
 def speakers_table(result: Result, width: int) -> Table:
     """Per speaker: how many utterances, their time, and the share of each emotion."""
     found = speaker_summary(result)
-    names, name_width = _speakers([speaker["name"] for speaker in found], width)
+    names, name_width = speaker_cells([speaker["name"] for speaker in found], width)
     columns: list[str | tuple[str, dict[str, Any]]] = [
         ("speaker", {"width": name_width}),
         ("said", {"justify": "right", "no_wrap": True}),
         ("seconds", {"justify": "right", "no_wrap": True}),
         ("emotions", {"ratio": 1, "min_width": 8}),
     ]
-    rows = table(columns, gap=_gap(width))
+    rows = table(columns, gap=gap_of(width))
     for name, speaker in zip(names, found, strict=True):
         total = max(speaker["utterances"], 1)
         parts: list[tuple[str, str]] = []
@@ -177,18 +177,18 @@ def ablation_table(whole: Result, without: Result, dropped: str, width: int) -> 
 
     Below `NARROW` columns the labels stand without their probabilities.
     """
-    narrow, gap = width < NARROW, _gap(width)
+    narrow, gap = width < NARROW, gap_of(width)
     heads = ("with all", f"without {dropped}", "change")
-    times, texts = _times(whole.utterances, width), [_line(u) for u in whole.utterances]
+    times, texts = time_cells(whole.utterances, width), [_line(u) for u in whole.utterances]
     pairs = zip(whole.predictions, without.predictions, strict=True)
     cells = [_compared(before, after, whole.labels, narrow=narrow) for before, after in pairs]
-    widths = [_widest(head, [row[i] for row in cells]) for i, head in enumerate(heads)]
+    widths = [widest(head, [row[i] for row in cells]) for i, head in enumerate(heads)]
     if width >= ROOMY:  # headings on one line, unless they are very long
         widths = [max(wide, min(cell_len(head), 16)) for head, wide in zip(heads, widths, strict=True)]
-    taken = _widest("time", times) + sum(widths) + 4 * gap
+    taken = widest("time", times) + sum(widths) + 4 * gap
     columns: list[str | tuple[str, dict[str, Any]]] = [
         ("time", {"justify": "right", "no_wrap": True}),
-        ("text", {"width": min(max(width - taken, LEAST), _widest("text", texts))}),
+        ("text", {"width": min(max(width - taken, LEAST), widest("text", texts))}),
         *((head, {"width": wide}) for head, wide in zip(heads, widths, strict=True)),
     ]
     rows = table(columns, gap=gap)
@@ -205,6 +205,6 @@ def _compared(before: Prediction, after: Prediction, labels: Sequence[str], *, n
     if narrow:
         first, second = (Text(labels[p.best], f"bold {colour_of(p.best)}") for p in (before, after))
         return [first, second if other else Text(labels[after.best]), Text(change, style)]
-    said = _emotion(after, labels)
+    said = emotion(after, labels)
     same = Text(str(said), style="" if _judged(after) else "dim")
-    return [_emotion(before, labels), said if other else same, Text(f"{change} {labels[before.best]}", style)]
+    return [emotion(before, labels), said if other else same, Text(f"{change} {labels[before.best]}", style)]

@@ -139,7 +139,7 @@ def test_the_extractor_with_each_detector(name: str, shared: Path, weights: Path
     clip = Clip(frames=(Frame(0.0, portrait), Frame(1.0, blank)))
     mine, theirs = one.encode(clip), other.encode(clip)
     assert theirs.status is Status.OK
-    assert theirs.detail == {"faces": 0.5, "frames_with_face": 1}
+    assert {"faces": 0.5, "frames_with_face": 1}.items() <= theirs.detail.items()
     assert mine.values is not None
     assert theirs.values is not None
     cosine = mine.values @ theirs.values / np.linalg.norm(mine.values) / np.linalg.norm(theirs.values)

@@ -58,7 +58,7 @@ def test_both_streams_side_by_side(weights: Path, both: Any, portrait: Any) -> N
     face_only = build(weights=weights).encode(clip(portrait))
     encoded = both.encode(clip(portrait))
     assert both.dim == 2 * 192 + 2
-    assert encoded.detail == {"faces": 1.0, "frames_with_face": 1}
+    assert {"faces": 1.0, "frames_with_face": 1}.items() <= encoded.detail.items()
     np.testing.assert_array_equal(encoded.values[192:384], face_only.values)
     assert encoded.values[384:].tolist() == [1.0, 1.0]
     net, _ = load_expression_net(weights)

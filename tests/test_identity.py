@@ -319,6 +319,10 @@ def test_the_talking_face_is_chosen(
     assert [name for name, _ in said] == [first if t == 0 else second for t in turns]
     assert min(sure for _, sure in said) > 0.8
     assert all(PEOPLE not in d and d["faces"] == 2.0 for d in features.detail)
+    for turn, told in zip(turns, features.detail, strict=True):
+        own = [told["boxes"][k] for k in told["speaker_boxes"]]
+        assert len(own) == len(told["boxes"]) / 2
+        assert all(((left + right) / 2 < 0.5) == (turn == 0) for _, left, _, right, _ in own)
 
     # Katie is on the left: what her half of the picture says by itself is what her turns move to.
     alone = build(weights=weights)

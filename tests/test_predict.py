@@ -15,7 +15,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from batchkit import script, sound
 from conftest import EMOTIONS, ROOT, Erc
+from mediakit import Video, write
 
 MEDIA = ROOT / "examples" / "conversation.mp4"
 SCRIPT = ROOT / "examples" / "conversation.srt"
@@ -103,6 +105,49 @@ def test_text_alone_needs_no_medium(erc: Erc) -> None:
     modalities = json.loads(done.stdout)["utterances"][0]["modalities"]
     assert modalities["audio"]["status"] == "no_audio_track"
     assert modalities["visual"]["status"] == "no_video"
+
+
+def test_sound_alone_is_enough(erc: Erc, tmp_path: Path) -> None:
+    sound(tmp_path / "talk.wav", seconds=4.0)
+    script(tmp_path / "t.srt")
+    done = erc("predict", tmp_path / "talk.wav", "--transcript", tmp_path / "t.srt", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["media"]["audio"], found["media"]["video"]) == (True, False)
+    statuses = [{m: v["status"] for m, v in u["modalities"].items()} for u in found["utterances"]]
+    assert statuses == [{"text": "ok", "audio": "ok", "visual": "no_video"}] * 3
+
+
+def test_a_film_without_sound_is_enough(erc: Erc, tmp_path: Path) -> None:
+    """And its transcript is found beside it."""
+    write(tmp_path / "clip.mp4", video=Video([i / 5 for i in range(20)]))
+    script(tmp_path / "clip.srt")
+    done = erc("predict", tmp_path / "clip.mp4", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["media"]["audio"], found["media"]["video"]) == (False, True)
+    statuses = [{m: v["status"] for m, v in u["modalities"].items()} for u in found["utterances"]]
+    assert statuses == [{"text": "ok", "audio": "no_audio_track", "visual": "no_face"}] * 3
+    assert "clip.srt (found beside the medium)" in done.stderr
+
+
+def test_different_recordings_are_told_so(erc: Erc, tmp_path: Path) -> None:
+    """No moment in common: with words a warning, without them nothing is left to judge by."""
+    sound(tmp_path / "talk.wav")
+    late = script(tmp_path / "other.srt", begin=100.0)
+    done = erc("predict", tmp_path / "talk.wav", "-t", late, "--keep", "audio")
+    assert done.returncode == 2
+    assert "other.srt and talk.wav look like different recordings" in done.stderr
+    assert "begins at 100.0 s, and talk.wav ends at 3.0 s" in done.stderr
+    assert "nothing to judge by" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert "--transcript FILE" in done.stderr
+    done = erc("predict", tmp_path / "talk.wav", "-t", late, "--drop", "visual", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("look like different recordings") == 1
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert warning["code"] == "outside_media"
+    assert "Only the words are judged." in warning["message"]
 
 
 def test_a_transcript_beside_the_medium_is_found(erc: Erc, tmp_path: Path) -> None:

@@ -289,7 +289,9 @@ def test_wrong_use_says_what_to_type(erc: Erc, tmp_path: Path) -> None:
         stream.truncate(LARGEST + 1)
     tries: list[tuple[tuple[object, ...], str]] = [
         ((TALK,), "erc predict"),
-        ((path, "-o", tmp_path / "r.pdf"), "--png FILE"),
+        ((path, "-o", tmp_path / "r.pdf"), "Endings: "),
+        ((path, "-o", tmp_path / "r.png"), "--png"),
+        ((path, "-o", tmp_path / "r.csv", "--embed"), "is about the page"),
         ((path, "-o", tmp_path / "none" / "r.html"), "mkdir -p"),
         ((path, "--png", path), "Give another name"),
         ((path, "--png", tmp_path / "t.png", "--embed"), "Name one with -o"),

@@ -14,7 +14,15 @@ from erc_cli import completion, console, options
 from erc_cli.click_parts import Command, Group
 from erc_cli.errors import UsageError, nearest
 from erc_cli.registry import KINDS, Entry, Registry, Row, load_registry, pip_command
-from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec, PresetSpec, ReaderSpec, WriterSpec
+from erc_cli.specs import (
+    DatasetSpec,
+    ExtractorSpec,
+    FusionSpec,
+    PresetSpec,
+    ReaderSpec,
+    TranscriberSpec,
+    WriterSpec,
+)
 from erc_cli.types import Modality
 
 _LIST = ("erc plugins list", "erc plugins list --kind extractor", "erc plugins list --json")
@@ -24,7 +32,7 @@ _NEW = (
     "erc plugins new my-corpus --kind dataset -o ~/my-corpus",
 )
 #: what `erc_cli.scaffold` has templates for; a preset is copied instead
-_NEW_KINDS = ("extractor", "fusion", "reader", "writer", "dataset")
+_NEW_KINDS = ("extractor", "fusion", "reader", "transcriber", "writer", "dataset")
 
 
 @click.group("plugins", cls=Group, examples=[_LIST[0], _SHOW[0], _NEW[0]])
@@ -104,6 +112,8 @@ def _describe(entry: Entry, registry: Registry) -> dict[str, Any]:
     if isinstance(spec, ExtractorSpec | FusionSpec):
         about["options"] = _options(spec.build)
         about["train"] = None if spec.train is None else _options(spec.train)
+    if isinstance(spec, TranscriberSpec):
+        about["options"] = _options(spec.build)
     if isinstance(spec, FusionSpec):
         about["requires"] = sorted(spec.requires)
     return about

@@ -1,4 +1,4 @@
-"""`erc report`: a saved result as a page, or its timeline as a picture."""
+"""`erc report`: a saved result as a page, another format, or its timeline as a picture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from erc_cli.click_parts import Command
 from erc_cli.errors import ErcError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from erc_cli.registry import Registry
     from erc_cli.specs import WriterSpec
+    from erc_cli.types import Result
 
 PAGE = ".html"
 
@@ -25,6 +28,7 @@ PAGE = ".html"
         "erc report talk.json",
         "erc report talk.json -o to-send.html --embed --title 'Our talk'",
         "erc report talk.json --png timeline.png",
+        "erc report talk.json -o annotated.mp4",
     ),
 )
 @click.argument("result", type=click.Path(path_type=Path), metavar="RESULT.json")
@@ -33,7 +37,7 @@ PAGE = ".html"
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The page.  [default: RESULT.html, unless there is --png]",
+    help="The page, or another format by its ending.  [default: RESULT.html, unless there is --png]",
 )
 @click.option(
     "--png", "picture", type=click.Path(path_type=Path), metavar="FILE", help="The timeline as a picture."
@@ -58,7 +62,8 @@ def command(
     """Make a page of a result: player, timeline, table, summary per speaker.
 
     RESULT.json is what `erc predict -o RESULT.json` wrote. The page is one file that opens from disk
-    and uses no network. It plays the recording from where it lies; --embed puts it inside.
+    and uses no network. It plays the recording from where it lies; --embed puts it inside. Any other
+    format that erc predict writes can be made as well, such as the annotated video.
     """
     from erc_cli.commands.work import say
     from erc_cli.files import atomic_write
@@ -69,17 +74,16 @@ def command(
     page = result.with_suffix(PAGE) if output is None and picture is None else output
     if embed and page is None:
         raise UsageError("--embed is about the page, and --png alone makes none.", hint="Name one with -o.")
-    writer = _writer(page, load_registry()) if page is not None else None
+    options = {name: value for name, value in (("title", title), ("embed", embed)) if value}
+    writer = _writer(page, load_registry(), options) if page is not None else None
     _check([path for path in (page, picture) if path is not None], [result, media], force=force)
     if picture is not None and find_spec("matplotlib") is None:
         raise ErcError("--png needs matplotlib.", hint="Type: pip install 'erc-cli[report]'")
     found, notes = with_media(read_result(result), result.parent, media)
     if page is not None and writer is not None:
-        for note in notes:
+        for note in notes if PAGE in writer.extensions else ():  # others refuse what they cannot use
             say(note, quiet=quiet)
-        with atomic_write(page, force) as draft:
-            writer.write(found, draft, title=title, embed=embed)
-        say(f"Written: {page}", quiet=quiet)
+        _write(writer, found, page, options, force=force, quiet=quiet)
     if picture is not None:
         from erc_cli.timeline_png import draw
 
@@ -88,19 +92,42 @@ def command(
         say(f"Written: {picture}", quiet=quiet)
 
 
-def _writer(page: Path, registry: Registry) -> WriterSpec:
-    """The plugin that writes pages, whoever brings it; it must take our options."""
+def _writer(page: Path, registry: Registry, options: Mapping[str, object]) -> WriterSpec:
+    """The plugin that writes the page, or what the ending says; it must take our options."""
     from erc_cli.options import NOTHING, schema
+    from erc_cli.saving import writer_of
 
-    if page.suffix.lower() not in (PAGE, ".htm"):
+    if not page.suffix:
         raise UsageError(
-            f"-o {page}: a page ends in {PAGE}.", hint=f"Type: -o {page.with_suffix(PAGE)}, or --png FILE"
+            f"-o {page} has no ending.", hint=f"Type: -o {page.with_suffix(PAGE)}, or --png FILE"
         )
-    spec = registry.writer(PAGE.removeprefix("."))
+    if page.suffix.lower() == ".png":
+        raise UsageError(f"-o {page}: a picture of the timeline is --png.", hint=f"Type: --png {page}")
+    spec = writer_of(page, registry)
     registry.require(spec)
-    if not {"title", "embed"} <= set(schema(spec.write, NOTHING)):
-        raise UsageError(f"The writer {spec.name!r} that is installed takes no title and no recording.")
+    refused = sorted(set(options) - set(schema(spec.write, NOTHING)))
+    if refused:
+        raise UsageError(
+            f"--{refused[0]} is about the page, and {page.name} is none.",
+            hint=f"Leave it out, or name a page: -o {page.with_suffix(PAGE)}",
+        )
     return spec
+
+
+def _write(
+    writer: WriterSpec, found: Result, page: Path, options: Mapping[str, object], *, force: bool, quiet: bool
+) -> None:
+    from functools import partial
+
+    from erc_cli import console
+    from erc_cli.commands.work import say
+    from erc_cli.writing import write_result
+
+    tell = partial(say, quiet=quiet)
+    with console.progress(quiet=quiet) as report:
+        write_result(writer, found, page, force=force, report=report, say=tell, **options)
+    lost = f" (left out: {writer.leaves_out})" if writer.leaves_out else ""
+    tell(f"Written: {page}{lost}")
 
 
 def _check(outputs: list[Path], inputs: list[Path | None], *, force: bool) -> None:

@@ -4,65 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
 from erc_cli import console, view
-from erc_cli.contamination import as_data, marks_in
-from erc_cli.device import Placement, about, find_device, line_of, slow_bf16, unused_gpu
+from erc_cli.device import Placement, line_of, slow_bf16, unused_gpu
 from erc_cli.errors import UsageError
-from erc_cli.features import refuse_bound_to_data
-from erc_cli.learning import Progress, Report
-from erc_cli.pipeline import Model, load_model
+from erc_cli.learning import Report
+from erc_cli.pipeline import Model
 from erc_cli.prediction import (
     Heard,
+    Inputs,
+    Loaded,
     Recording,
-    answer,
-    check_judged,
+    Rows,
+    Wanted,
+    choose,
     find_transcript,
     hear,
-    open_recording,
+    open_inputs,
 )
-from erc_cli.preset import Preset, find_preset, override
-from erc_cli.preset import drop as without
-from erc_cli.preset import keep as only
+from erc_cli.prediction import load as load_chosen
+from erc_cli.preset import Preset
 from erc_cli.registry import Registry
+from erc_cli.transcribing import Plan
+from erc_cli.transcript_write import check_transcript_path
 from erc_cli.transcripts import columns_from
 from erc_cli.types import Modality, Result
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The preset and what the command line changes about it."""
-
-    preset: str
-    drop: tuple[str, ...]
-    keep: tuple[str, ...]
-    settings: tuple[str, ...]
-    device: str
-    precision: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The files to work on; `note` says where they come from if they were not named.
-
-    `columns`: what the transcript calls its columns; `speakers`: a file with other names for them.
-    """
-
-    media: Path | None
-    transcript: Path
-    note: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    speakers: Path | None = None
-
-    @property
-    def paths(self) -> list[Path]:
-        """All of them: no output may be one of these."""
-        return [path for path in (self.media, self.transcript, self.speakers) if path is not None]
+__all__ = [
+    "Inputs",
+    "Wanted",
+    "Work",
+    "find_inputs",
+    "load",
+    "refuse_elsewhere",
+    "say",
+    "say_placements",
+    "talk",
+    "to_transcribe",
+    "warn",
+    "with_names",
+]
 
 
 def find_inputs(media: Path | None, transcript: Path | None, registry: Registry, hint: str) -> Inputs:
@@ -73,13 +58,34 @@ def find_inputs(media: Path | None, transcript: Path | None, registry: Registry,
             there is no transcript.
     """
     for path in filter(None, (media, transcript)):
-        _refuse_elsewhere(path)
+        refuse_elsewhere(path)
     if transcript is not None:
         return Inputs(media, transcript)
     if media is None:
         raise UsageError("Nothing to work on.", hint=hint)
     found = find_transcript(media, registry)
     return Inputs(media, found, f"Transcript: {found.name} (found beside the medium)")
+
+
+def to_transcribe(media: Path | None, transcript: Path | None, plan: Plan) -> Inputs:
+    """The medium, of which the transcriber is to make the transcript, whatever lies beside it.
+
+    Raises:
+        UsageError: no medium was named, or a transcript was, or the transcript cannot be saved there.
+    """
+    for path in filter(None, (media, transcript)):
+        refuse_elsewhere(path)
+    if transcript is not None:
+        raise UsageError(
+            "--transcript and --transcriber exclude each other.",
+            hint="Leave out --transcriber: the transcript is there.",
+        )
+    if media is None:
+        hint = f"Type: erc predict talk.wav --transcriber {plan.spec.name}"
+        raise UsageError("--transcriber needs a recording to listen to.", hint=hint)
+    if plan.save is not None:
+        check_transcript_path(plan.save, plan.force)
+    return Inputs(media, None, f"Transcript: by the transcriber {plan.spec.name}", transcriber=plan)
 
 
 def with_names(inputs: Inputs, columns: Sequence[str], speakers: Path | None) -> Inputs:
@@ -91,7 +97,8 @@ def with_names(inputs: Inputs, columns: Sequence[str], speakers: Path | None) ->
     return replace(inputs, columns=columns_from(columns), speakers=speakers)
 
 
-def _refuse_elsewhere(path: Path) -> None:
+def refuse_elsewhere(path: Path) -> None:
+    """UsageError for standard input and addresses, which are no local files."""
     if str(path) == "-":
         raise UsageError("Standard input is not read.", hint="Save it to a file, and name that.")
     address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))  # one letter is a Windows drive
@@ -106,11 +113,18 @@ def _refuse_elsewhere(path: Path) -> None:
 class Work:
     """A model and a recording, ready to be answered."""
 
-    registry: Registry
-    preset: Preset
-    model: Model
+    loaded: Loaded
     recording: Recording
-    about: Mapping[str, Any]
+
+    @property
+    def model(self) -> Model:
+        """The model."""
+        return self.loaded.model
+
+    @property
+    def preset(self) -> Preset:
+        """The preset, as it was changed on the command line."""
+        return self.loaded.preset
 
     def hear(self, report: Report) -> Heard:
         """Features of the recording."""
@@ -118,45 +132,24 @@ class Work:
 
     def answer(self, report: Report) -> Result:
         """Features and predictions in one go."""
-        result = self.answer_from(self.hear(report))
-        check_judged(result)
-        return result
+        return self.loaded.answer(self.recording, report)
+
+    def answer_live(self, rows: Rows, report: Report) -> Result:
+        """The same; `rows` is told each answer as soon as it is settled."""
+        return self.loaded.answer_live(self.recording, rows, report)
 
     def answer_from(self, heard: Heard, dropped: frozenset[Modality] = frozenset()) -> Result:
         """Predictions from features; those of `dropped` modalities are left out."""
-        model = replace(self.model, dropped=self.model.dropped | dropped)
-        kept = {m: f for m, f in heard.features.items() if m not in dropped}
-        part = Heard(kept, heard.warnings)
-        return answer(model, self.recording, part, self.preset, self.registry, self.about)
+        return self.loaded.answer_from(self.recording, heard, dropped)
 
 
 def load(
     registry: Registry, wanted: Wanted, inputs: Inputs, transcript_format: str | None, report: Report
 ) -> Work:
     """Check everything that is quick to check first, then load what is slow."""
-    preset = override(find_preset(wanted.preset, registry), wanted.settings, registry)
-    reduced = only(preset, wanted.keep, registry) if wanted.keep else preset
-    reduced = without(reduced, wanted.drop, registry)
-    refuse_bound_to_data(reduced, registry)
-    for use in reduced.extractors.values():
-        registry.require(registry.extractor(use.name))
-    recording = open_recording(
-        inputs.media,
-        inputs.transcript,
-        registry,
-        format=transcript_format,
-        columns=inputs.columns,
-        speakers=inputs.speakers,
-    )
-    report(Progress("model", 0, 1, reduced.name))
-    device = find_device(wanted.device)
-    dropped = frozenset(preset.extractors) - frozenset(reduced.extractors)
-    model = load_model(reduced, registry, device=device, precision=wanted.precision, dropped=dropped)
-    report(Progress("model", 1, 1, ""))
-    settings = {"settings": list(wanted.settings)} if wanted.settings else {}
-    ran = about(device, wanted.precision, model.placements)
-    marks = as_data(marks_in(reduced, registry))
-    return Work(registry, reduced, model, recording, {**settings, **ran, **marks})
+    chosen = choose(wanted, registry)
+    recording = open_inputs(replace(inputs, format=transcript_format), registry, report)
+    return Work(load_chosen(chosen, registry, report), recording)
 
 
 def say(text: str, *, quiet: bool) -> None:

@@ -33,7 +33,8 @@ class Person:
     """One person in an utterance.
 
     `identity` unit vector [e]; `face` [d], what the weighted face model would say of this face alone;
-    `area` of its boxes over all frames; `mouth`: how much it moves, None where it was seen only once.
+    `area` of its boxes over all frames; `mouth`: how much it moves, None where it was seen only once;
+    `seen`: which of the utterance's faces, counted over all frames, are this person's.
     """
 
     identity: FloatArray
@@ -41,6 +42,7 @@ class Person:
     area: float
     frames: int
     mouth: float | None
+    seen: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +76,7 @@ def people_of(
             mouth=mouth_movement(
                 [_picture(frames[seen[0]][0], face) for seen, face in zip(track.seen, faces, strict=True)]
             ),
+            seen=tuple(row for _, _, row in track.seen),
         )
         people.append(person)
     return sorted(people, key=_smallness)[:MOST]
@@ -156,6 +159,7 @@ def as_detail(people: Sequence[Person]) -> list[dict[str, Any]]:
             "area": round(person.area, 1),
             "frames": person.frames,
             "mouth": None if person.mouth is None else round(person.mouth, 4),
+            "seen": list(person.seen),
         }
         for person in people
     ]
@@ -170,6 +174,7 @@ def from_detail(detail: Mapping[str, Any]) -> list[Person]:
             area=float(one["area"]),
             frames=int(one["frames"]),
             mouth=None if one["mouth"] is None else float(one["mouth"]),
+            seen=tuple(one.get("seen", ())),  # older files have none
         )
         for one in detail.get(PEOPLE, [])
     ]

@@ -12,7 +12,7 @@ from erc_cli.device import Placement
 from erc_cli.faces.arcface import ArcFace
 from erc_cli.faces.identity import choose
 from erc_cli.faces.people import PEOPLE, as_detail, from_detail, people_of
-from erc_cli.faces.record import Detector, Embedder, Face, detect_all
+from erc_cli.faces.record import BOXES, SPEAKER_BOXES, Detector, Embedder, Face, boxes_of, detect_all
 from erc_cli.faces.scrfd import Scrfd
 from erc_cli.faces.weighted import Sampling, as_features, by_frame, prepared, seen, weighted
 from erc_cli.types import Encoded, Features, Status
@@ -53,6 +53,9 @@ class Reader:
         pictures = tuple(prepared(frame.rgb, self.sampling.longest_side) for frame in clip.frames)
         found = detect_all(self.detector, pictures)
         detail: dict[str, Any] = seen(found)
+        boxes = boxes_of([frame.time for frame in clip.frames], pictures, found)
+        if boxes:
+            detail[BOXES] = boxes
         frames = [(rgb, faces) for rgb, faces in zip(pictures, found, strict=True) if faces]
         if not frames:
             return Seen(pictures, None, detail)
@@ -72,7 +75,8 @@ class Reader:
         speaker's face alone; the rest, and a row whose speaker is not known, is all faces.
         """
         if self.identify is None:
-            return as_features(rows, dim)
+            plain = [dict(row.detail) if row is not None else {} for row in rows]
+            return replace(as_features(rows, dim), detail=tuple(plain) if any(plain) else ())
         people = [from_detail(row.detail) if row is not None else [] for row in rows]
         choices = choose(people, [utterance.speaker for utterance in conversation.utterances])
         chosen, details = [], []
@@ -81,6 +85,8 @@ class Reader:
             if persons:
                 name = None if choice.identity is None else f"face {choice.identity + 1}"
                 rest |= {"identity": name, "identity_confidence": round(choice.confidence, 3)}
+                if choice.person is not None and persons[choice.person].seen:
+                    rest[SPEAKER_BOXES] = list(persons[choice.person].seen)
             details.append(rest)
             if row is not None and row.values is not None and choice.person is not None and len(persons) > 1:
                 values = row.values.copy()

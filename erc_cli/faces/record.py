@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from erc_cli.types import ByteArray, FloatArray
 
+#: keys of `Encoded.detail`: where faces were found (see `boxes_of`), and which of them are the speaker's
+BOXES, SPEAKER_BOXES = "boxes", "speaker_boxes"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
@@ -59,6 +62,21 @@ def detect_all(detector: Detector, pictures: Sequence[ByteArray]) -> list[list[F
         for i, faces in zip(places, detector.detect_batch([pictures[i] for i in places]), strict=True):
             found[i] = faces
     return found
+
+
+def boxes_of(
+    times: Sequence[float], pictures: Sequence[ByteArray], found: Sequence[Sequence[Face]]
+) -> list[list[float]]:
+    """For `Encoded.detail`: of every face [seconds, left, top, right, bottom], the sides as shares of the
+    picture's width and height; in order of the frames."""
+    boxes = []
+    for time, picture, faces in zip(times, pictures, found, strict=True):
+        height, width = picture.shape[:2]
+        for face in faces:
+            left, top, right, bottom = face.box
+            sides = (left / width, top / height, right / width, bottom / height)
+            boxes.append([round(time, 3), *(round(float(side), 4) for side in sides)])
+    return boxes
 
 
 class Embedder(Protocol):

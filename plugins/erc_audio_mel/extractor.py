@@ -36,6 +36,11 @@ class MelExtractor:
         """A classifier, if the network was trained on the preset's labels."""
         return self._head
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Utterances before and after one that its features are made from: none."""
+        return 0, 0
+
     def wish(self, utterance: Utterance) -> Wish:
         """The middle of the utterance, as long as the network wants; nothing if it has no length."""
         if utterance.end <= utterance.start:

@@ -43,6 +43,11 @@ class ProsodyExtractor:
         """None: the fusion fits one."""
         return None
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """None with context: the mean is of the whole conversation. Else an utterance is heard by itself."""
+        return None if self._context else (0, 0)
+
     def wish(self, utterance: Utterance) -> Wish:
         """The utterance's sound, at most `max_seconds` of it; nothing if it has no length."""
         if utterance.end <= utterance.start:

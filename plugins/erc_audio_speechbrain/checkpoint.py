@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from erc_audio_speechbrain.ecapa import load_ecapa
 from erc_cli.device import Placement, check_precision
 from erc_cli.errors import UsageError
 from erc_cli.hearing import Normalise, SoundExtractor, SoundNet
+from erc_cli.nets.ecapa import load_ecapa
 from erc_cli.nets.hub import CONFIG, SOUND, check_files, check_pickles, read_object
 from erc_cli.nets.speech import KINDS, Folders, Reading, load_speech
 from erc_cli.types import Extractor

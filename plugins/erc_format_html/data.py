@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from erc_cli.emotion_colours import colour_of, ink_on, mark_of
-from erc_cli.types import Modality, Opinion, Result, Status
+from erc_cli.explain_words import LEVELS
+from erc_cli.types import Explanation, Modality, Opinion, Result, Status
 from erc_format_html.medium import Medium
 
 #: statuses in words, as they stand behind "text: …", "audio: …", "visual: …"
@@ -52,7 +54,30 @@ def page_data(result: Result, medium: Medium | None) -> dict[str, Any]:
         "best": [found.best for found in result.predictions],
         "p": _thousandths([found.probabilities for found in result.predictions]),
         "modalities": {str(m): _modality(result, m) for m in shown(result)},
+        **_explanations(result),
     }
+
+
+def _explanations(result: Result) -> dict[str, Any]:
+    """`why[i]`: null, or what moved the answer: `words` and `context`, flat, in thousandths of log-odds.
+
+    Words are three numbers: first character, the one after the last, and the change; characters count as
+    in JavaScript (UTF-16). Context is two: the other utterance, and the change.
+    """
+    pairs = zip(result.utterances, result.predictions, strict=True)
+    found = [_why(said.text, one.explanation) for said, one in pairs]
+    return {"why": found, "levels": [round(1000 * level) for level in LEVELS]} if any(found) else {}
+
+
+def _why(text: str, why: Explanation | None) -> dict[str, list[int]] | None:
+    if why is None:
+        return None
+    context = [number for one in why.context for number in (one.index, round(one.change * 1000))]
+    if why.words is None:
+        return {"context": context}
+    places = [0, *accumulate(2 if char > "\uffff" else 1 for char in text)]
+    words = ((places[one.start], places[one.end], round(one.change * 1000)) for one in why.words)
+    return {"context": context, "words": [number for word in words for number in word]}
 
 
 def _media(medium: Medium) -> dict[str, str]:

@@ -24,7 +24,7 @@ from erc_format_html.medium import Medium, medium_of
 
 TEMPLATE = Path(__file__).parent / "template"
 #: in this order in one script; each is a part of one function's body
-SCRIPTS = ("base", "player", "detail", "timeline", "table", "filters", "transitions", "main")
+SCRIPTS = ("base", "player", "why", "detail", "timeline", "table", "filters", "transitions", "main")
 _WARNINGS = 200
 
 

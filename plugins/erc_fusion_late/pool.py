@@ -75,6 +75,11 @@ class LatePool:
         self.heads = dict(heads)
         self.prior = prior
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Utterances before and after one that its answer is read from: none."""
+        return 0, 0
+
     def predict(self, conversation: Conversation, features: Mapping[Modality, Features]) -> FloatArray:
         """Probabilities [n, classes] from whatever is present in each row."""
         n = len(conversation.utterances)

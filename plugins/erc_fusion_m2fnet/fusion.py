@@ -65,6 +65,11 @@ class NetworkFusion:
         """What the networks were trained with."""
         return self.models[0].modalities
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """None: the dialogue encoders see all of a dialogue, or of a window of it."""
+        return None
+
     def predict(self, conversation: Conversation, features: Mapping[Modality, Features]) -> FloatArray:
         """Probabilities [n, classes]; a modality left out, or absent from a row, is as in training."""
         for modality, given in features.items():

@@ -106,6 +106,16 @@ def sequences(conversation: Conversation, tokenizer: Tokenizer, window: Window) 
         yield _around(pieces, i, marks, window)
 
 
+def sample(conversation: Conversation, i: int, tokenizer: Tokenizer, window: Window) -> Sample:
+    """The model input of one utterance alone, the same as the one in `sequences`."""
+    first = max(i - window.past, 0)
+    pieces = [
+        tokenizer.encode(plain(u, speakers=window.speakers), add_special_tokens=False).ids
+        for u in conversation.utterances[first : i + window.future + 1]
+    ]
+    return _around(pieces, i - first, marks_of(tokenizer), window)
+
+
 def marks_of(tokenizer: Tokenizer) -> Marks:
     """The special tokens as the tokenizer's own template for two texts has them, else by their names.
 

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from erc_cli.device import Placement
 from erc_cli.errors import UsageError
 from erc_cli.types import Clip, Conversation, Encoded, Features, Head, Status, Utterance, Wish
-from erc_text_minilm.context import Window, sequences
+from erc_text_minilm.context import Sample, Window, sample, sequences
 from erc_text_minilm.network import ContextEncoder, load
 from erc_text_minilm.pretrained import (
     TOKENIZER,
@@ -101,6 +101,11 @@ class TextExtractor:
         """Where the encoder runs, and in which precision."""
         return self._placement
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many utterances before and after one are read for its features."""
+        return self._window.past, self._window.future
+
     def wish(self, utterance: Utterance) -> Wish:
         """Nothing of the media."""
         return Wish()
@@ -109,16 +114,24 @@ class TextExtractor:
         """Nothing to do for one utterance by itself."""
         return Encoded(None, Status.NO_TEXT)
 
-    @torch.inference_mode()
     def gather(self, conversation: Conversation, rows: Sequence[Encoded | None]) -> Features:
         """Features [n, d]; an utterance without words is `no_text`."""
         samples = list(sequences(conversation, self._tokenizer, self._window))
+        return self._features(samples, conversation.utterances)
+
+    def gather_rows(self, asked: Sequence[tuple[Conversation, int]]) -> Features:
+        """Row i of what `gather` gives for the conversation, for each (conversation, i), in batches."""
+        samples = [sample(conversation, i, self._tokenizer, self._window) for conversation, i in asked]
+        return self._features(samples, [conversation.utterances[i] for conversation, i in asked])
+
+    @torch.inference_mode()
+    def _features(self, samples: Sequence[Sample], utterances: Sequence[Utterance]) -> Features:
         values = np.zeros((len(samples), self.dim), dtype=np.float32)
         # minilm's batches stay as they were: others change the last bits of its features
         tight = self._model.kind != "minilm" and self._placement.device == "cpu"
         for chosen in batches([len(s.ids) for s in samples], self._batch, tight=tight):
             inputs = self._model.inputs([samples[i] for i in chosen])
             values[chosen] = self._model.features(*inputs).float().cpu().numpy()
-        status = tuple(Status.OK if has_words(u) else Status.NO_TEXT for u in conversation.utterances)
+        status = tuple(Status.OK if has_words(u) else Status.NO_TEXT for u in utterances)
         present = np.array([s is Status.OK for s in status], dtype=bool)
         return Features(values, present, status)

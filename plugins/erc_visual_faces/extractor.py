@@ -118,6 +118,11 @@ class FacesExtractor:
         parts = {"detector": self._reader.detector, "face embedding": self._reader.identify}
         return placed(self._options.device, parts)
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """None where speakers' faces are sought in the whole conversation; else an utterance is by itself."""
+        return (0, 0) if self._reader.identify is None else None
+
     def wish(self, utterance: Utterance) -> Wish:
         """Some frames of the utterance, see `Sampling`."""
         return self._reader.sampling.wish(utterance)

@@ -7,14 +7,14 @@ function showDetail() {
     return;
   }
   const times = `${clock(D.start[i])} – ${clock(D.end[i])}`;
-  const said = make("blockquote", { dir: "auto" }, D.text[i] || "(no words)");
+  const said = make("blockquote", { dir: "auto" }, ...markedWords(i));
   card.replaceChildren(
     make("p", { class: "verdict" }, badge(D.best[i]), " ", make("strong", {}, D.labels[D.best[i]]), ` ${percent(confidence(i))}`),
     make("p", { class: "where" }, make("bdi", {}, speaker(D.who[i])), ` · ${times} · ${count(i + 1)} of ${count(N)}`),
     said,
   );
   if (!judged(i)) card.append(make("p", { class: "legend" }, "Nothing to judge by: this is what is usual in the training data."));
-  card.append(figures(i));
+  card.append(...whyParts(i), figures(i));
 }
 
 /** Labels down, together and modalities across; a cell's bar is its number. */

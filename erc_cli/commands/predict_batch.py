@@ -1,0 +1,178 @@
+"""`erc predict` of several recordings: a folder, a pattern, a list; results and a manifest into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from erc_cli import console
+from erc_cli.batch import basis_of, check_place, make_plan, place_for
+from erc_cli.batch_find import Task, find_tasks
+from erc_cli.batch_run import Run, Tally, open_journal, own
+from erc_cli.batch_view import cut_off, document, plan_lines, summary, watching
+from erc_cli.commands.work import say, say_placements, warn
+from erc_cli.errors import UsageError
+from erc_cli.features import sha256_of
+from erc_cli.manifest import MANIFEST
+from erc_cli.prediction import Inputs, choose
+from erc_cli.transcripts import columns_from
+
+if TYPE_CHECKING:
+    from erc_cli.commands.predict import Asked
+    from erc_cli.device import Placement
+    from erc_cli.registry import Registry
+    from erc_cli.specs import WriterSpec
+    from erc_cli.transcribing import Plan
+
+SOME_FAILED = 3
+DEFAULT = "json"
+
+
+def predict_all(asked: Asked, registry: Registry) -> int:
+    """Do what is missing or has changed; the exit code: 3 when some failed.
+
+    Raises:
+        UsageError: what was typed cannot be done.
+        ErcError: the model cannot be loaded, or the disk is full.
+    """
+    folder = _folder(asked, registry)
+    place = place_for(folder, _writers(asked, registry))
+    transcriber = asked.plan(registry)
+    inputs_of, settings = _inputs(asked, transcriber)
+    chosen = choose(asked.wanted, registry)
+    tasks, notes = find_tasks(
+        _named(asked), asked.transcript, registry, folder, transcribed=transcriber is not None
+    )
+    check_place(place, tasks, [path for path in (asked.speakers,) if path is not None], registry)
+    with own(folder):
+        journal = open_journal(folder)
+        if journal.torn:
+            said = "The end of the manifest was torn off; the recording that stood there is done again."
+            warn(said, quiet=asked.quiet)
+        basis = basis_of(chosen, registry, settings)
+        made = {} if transcriber is None else {"transcriber": about(transcriber)}
+        plan = make_plan(tasks, journal.entries, place, basis, inputs_of, force=asked.force, made=made)
+        for line in (*notes, *plan_lines(plan)):
+            say(line, quiet=asked.quiet)
+        total = len(plan.jobs) + sum(entry.state == "failed" for entry in plan.entries)
+        with watching(total, _placed(asked), quiet=asked.quiet) as watch:
+            tally = _run(Run(journal, plan, basis, chosen.wanted, watch), asked)
+    return _tell(tally, asked)
+
+
+def _run(run: Run, asked: Asked) -> Tally:
+    begin = monotonic()
+    try:
+        return run.go(jobs=asked.jobs, fail_fast=asked.fail_fast)
+    except KeyboardInterrupt:
+        done = sum(job.name in run.tally.again for job in run.plan.jobs)
+        say(cut_off(done, len(run.plan.jobs), monotonic() - begin), quiet=False)
+        raise
+
+
+def _tell(tally: Tally, asked: Asked) -> int:
+    """The summary on stderr, the document on stdout."""
+    failed = tally.names("failed")
+    if asked.as_json:
+        console.print_json(document(tally, asked.output[0]))
+    err = console.err(quiet=asked.quiet)
+    for part in summary(tally):
+        err.print(part, soft_wrap=True)
+    if failed:
+        where = Path(asked.output[0]) / MANIFEST
+        say(f"{len(failed)} of {len(tally.entries) + tally.left} recordings failed: see {where}", quiet=False)
+    return SOME_FAILED if failed else 0
+
+
+# --- what was typed ------------------------------------------------------------------------
+
+
+def _named(asked: Asked) -> tuple[Path, ...]:
+    """The recordings as typed; of transcripts alone, the folder of transcripts.
+
+    Raises:
+        UsageError: nothing was named, or standard input.
+    """
+    from erc_cli.commands.work import refuse_elsewhere
+
+    for path in asked.media:
+        refuse_elsewhere(path)
+    if asked.media:
+        return asked.media
+    if asked.transcript is None:
+        raise UsageError("Nothing to work on.", hint="Type: erc predict recordings/ -o results/")
+    return (asked.transcript,)
+
+
+def _folder(asked: Asked, registry: Registry) -> Path:
+    """Where results go.
+
+    Raises:
+        UsageError: nowhere, or into a file.
+    """
+    one = len(asked.media) == 1
+    several = f"{asked.media[0]} stands for several recordings" if one else "There are several recordings"
+    if not asked.output:
+        raise UsageError(
+            f"{several}: their results go into a folder, which is not named.",
+            hint=f"Type: erc predict {' '.join(map(str, asked.media[:3]))} -o results/",
+        )
+    folder = Path(asked.output[0])
+    if asked.jsonl is not None:
+        hint = "Leave it out; --format jsonl writes such files."
+        raise UsageError("--jsonl is for one recording.", hint=hint)
+    if asked.save_transcript is not None:
+        hint = "Leave it out; --format srt writes subtitles that can be corrected."
+        raise UsageError("--save-transcript is for one recording.", hint=hint)
+    if len(asked.output) > 1:
+        hint = "Name one folder; the formats are named so: --format srt --format json"
+        raise UsageError("-o is given twice, and the results go into one folder.", hint=hint)
+    endings = {ending: spec.name for spec in registry.writers.values() for ending in spec.extensions}
+    if folder.is_file() or (folder.suffix.lower() in endings and not folder.is_dir()):
+        name = endings.get(folder.suffix.lower(), DEFAULT)
+        hint = f"Type: -o {folder.with_suffix('')}/ --format {name}"
+        raise UsageError(f"{several}, and -o {folder} is one file.", hint=hint)
+    return folder
+
+
+def _writers(asked: Asked, registry: Registry) -> list[WriterSpec]:
+    specs = [registry.writer(name) for name in dict.fromkeys(asked.formats or (DEFAULT,))]
+    for spec in specs:
+        registry.require(spec)
+    return specs
+
+
+def about(plan: Plan) -> list[Any]:
+    """What transcripts that are made depend on, ready for JSON."""
+    return [plan.spec.name, plan.package, {key: str(value) for key, value in plan.typed.items()}]
+
+
+def _inputs(asked: Asked, plan: Plan | None) -> tuple[Callable[[Task], Inputs], dict[str, Any]]:
+    """How a task's files are read, and what of that changes results."""
+    columns = columns_from(asked.columns)
+    if asked.speakers is not None and not asked.speakers.is_file():
+        hint = "Name a YAML file: --speakers names.yaml"
+        raise UsageError(f"There is no file {asked.speakers}.", hint=hint)
+
+    def inputs_of(task: Task) -> Inputs:
+        return Inputs(
+            task.media,
+            task.transcript,
+            columns=columns,
+            speakers=asked.speakers,
+            format=asked.transcript_format,
+            transcriber=plan if task.transcript is None else None,
+        )
+
+    settings = {
+        "columns": columns,
+        "speakers_sha256": None if asked.speakers is None else sha256_of(asked.speakers),
+        "transcript_format": asked.transcript_format,
+    }
+    return inputs_of, settings
+
+
+def _placed(asked: Asked) -> Callable[[dict[str, Placement]], None]:
+    return lambda placements: say_placements(placements, asked.device, quiet=asked.quiet)

@@ -1,0 +1,418 @@
+"""`erc predict` of folders as a user runs it: bad files, crashes, changes, several processes, odd names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batchkit import entries, recording, script, sound, tiny_preset, without_times
+from conftest import ROOT, Erc, needs
+
+needs("text", "transformers", "tokenizers")
+
+ENV = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+QUOTED, DASH, LINES = 'it\'s "x" [red]é.wav', "-dash.wav", "new\nline.wav"
+ODD = os.fsdecode(b"caf\xe9.wav")
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """Text and prosody; without parselmouth, text alone."""
+    from importlib.util import find_spec
+
+    folder = tmp_path_factory.mktemp("preset")
+    return tiny_preset(folder, tiny_bert, audio=find_spec("parselmouth") is not None)
+
+
+def odd_names(folder: Path) -> list[str]:
+    """Names that the file system takes, and a plain one below."""
+    names = [QUOTED, DASH, LINES, ODD, "sub/a b.wav"]
+    for i, name in enumerate(names):
+        path = folder / name
+        recording(path.with_suffix(""), pitch=120 + 20 * i)
+    return names
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory, erc: Erc, preset: Path) -> dict[str, Any]:
+    """A folder with good and bad recordings, done twice."""
+    home = tmp_path_factory.mktemp("batch")
+    media, out = home / "media", home / "out"
+    names = odd_names(media)
+    (media / "bad.mp4").write_text("no film\n" * 50)
+    script(media / "bad.srt")
+    sound(media / "alone.wav")
+    recording(media / "twice", ending=".flac")
+    sound(media / "twice.wav")
+    command = ["predict", media, "-p", preset, "-o", out, "--format", "json", "--format", "srt"]
+    first = erc(*command)
+    before = entries(out)
+    again = erc(*command, "--json")
+    return {
+        "home": home,
+        "media": media,
+        "out": out,
+        "names": names,
+        "command": command,
+        "first": first,
+        "before": before,
+        "again": again,
+    }
+
+
+def shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def test_a_bad_file_stops_no_other(batch: dict[str, Any]) -> None:
+    assert batch["first"].returncode == 3, batch["first"].stderr
+    found = batch["before"]
+    good = {*map(shown, batch["names"]), "twice.flac"} - {"twice.flac"}
+    assert {name for name, one in found.items() if one["state"] == "done"} == {*good, "twice.wav"}
+    assert {name for name, one in found.items() if one["state"] == "failed"} == {"bad.mp4", "alone.wav"}
+    assert found["twice.flac"]["state"] == "skipped"
+    assert "twice.wav" in found["twice.flac"]["reason"]
+    assert "text file" in found["bad.mp4"]["error"]["message"]
+    assert found["bad.mp4"]["error"]["hint"]
+    assert "Traceback" not in batch["first"].stderr
+
+
+def test_every_result_is_there_and_whole(batch: dict[str, Any]) -> None:
+    for name in batch["names"]:
+        path = (batch["out"] / name).with_suffix(".json")
+        assert len(json.loads(path.read_text(encoding="utf-8"))["utterances"]) == 3
+        assert "-->" in path.with_suffix(".srt").read_text(encoding="utf-8")
+    one = batch["before"]["sub/a b.wav"]
+    assert one["outputs"] == ["sub/a b.json", "sub/a b.srt"]
+    assert one["utterances"] == 3
+    assert one["seconds"] > 0
+    assert re.fullmatch("[0-9a-f]{64}", one["media_sha256"])
+    assert re.fullmatch("[0-9a-f]{64}", one["transcript_sha256"])
+    assert (one["preset"], one["settings"], one["reason"]) == ("tiny", {}, "new")
+    assert re.fullmatch("[0-9a-f]{64}", one["preset_sha256"])
+    assert Path(one["path"]) == batch["media"] / "sub" / "a b.wav"
+
+
+def test_the_summary_is_on_stderr(batch: dict[str, Any]) -> None:
+    said = batch["first"].stderr
+    assert batch["first"].stdout == ""
+    assert re.search(r"done +6 ", said)
+    assert re.search(r"failed +2 ", said)
+    assert re.search(r"skipped +1 ", said)
+    assert "Failed: bad.mp4:" in said
+    assert "Failed: alone.wav: There is no transcript beside it." in said
+    assert "2 of 9 recordings failed: see" in said
+    assert "new\\x0aline.wav" in said
+    assert "[red]" in said  # no markup
+
+
+def test_a_second_run_does_only_what_failed(batch: dict[str, Any]) -> None:
+    again = batch["again"]
+    assert again.returncode == 3
+    assert "To do: 1 (1 failed last time); 6 unchanged." in again.stderr
+    document = json.loads(again.stdout)
+    assert document["counts"] == {"done": 0, "unchanged": 6, "failed": 2, "skipped": 1}
+    assert document["schema"] == "erc.batch/1"
+    found = {one["name"]: one for one in document["files"]}
+    assert list(found) == sorted(found)
+    for name, one in batch["before"].items():
+        if one["state"] == "done":
+            assert found[name] == one
+    assert without_times(batch["out"]).keys() == batch["before"].keys()
+
+
+def test_what_has_changed_is_done_again_with_its_reason(
+    batch: dict[str, Any], erc: Erc, preset: Path, tmp_path: Path
+) -> None:
+    """Each kind of change, in several processes; then the results are those of one process."""
+    media, out = tmp_path / "media", tmp_path / "out"
+    for stem in ("a", "b", "c", "d"):
+        recording(media / stem)
+    command = ["predict", media, "-p", preset, "-o", out]
+    assert erc(*command, "--jobs", "3").returncode == 0
+    results = {path.name: path.read_bytes() for path in out.glob("*.json")}
+    script(media / "a.srt", cues=2)
+    (media / "c.srt").rename(media / "c.vtt")
+    (media / "c.vtt").write_text("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n")
+    (out / "d.json").unlink()
+    done = erc(*command, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    reasons = {name: one["reason"] for name, one in entries(out).items()}
+    assert reasons == {
+        "a.wav": "the transcript has changed",
+        "b.wav": "new",
+        "c.wav": "another transcript: c.vtt",
+        "d.wav": "there is no d.json",
+    }
+    assert "; 1 unchanged." in done.stderr
+    assert (out / "b.json").read_bytes() == results["b.json"]
+    assert entries(out)["a.wav"]["utterances"] == 2
+    # one process says the same as three
+    shutil.copytree(media, tmp_path / "again" / "media")
+    one = erc("predict", media, "-p", preset, "-o", tmp_path / "one", "--jobs", "1")
+    assert one.returncode == 0, one.stderr
+    alone, several = without_times(tmp_path / "one"), without_times(out)
+    for found in (alone, several):
+        for line in found.values():
+            del line["reason"]
+    assert alone == several
+    for path in sorted(out.glob("*.json")):
+        here, there = (json.loads(p.read_text()) for p in (path, tmp_path / "one" / path.name))
+        for document in (here, there):
+            del document["meta"]["created"]
+        assert here == there
+
+
+def test_kill_9_loses_the_file_under_way_and_no_other(erc: Erc, preset: Path, tmp_path: Path) -> None:
+    media, out = tmp_path / "media", tmp_path / "out"
+    for i in range(12):
+        recording(media / f"{i:02d}", pitch=110 + 10 * i)
+    command = [
+        "predict",
+        media,
+        "-p",
+        preset,
+        "-o",
+        out,
+        "--jobs",
+        "2",
+        "--format",
+        "json",
+        "--format",
+        "csv",
+    ]
+    with run(*command) as process:
+        wait_for(process, lambda: finished(out) >= 4)
+        children = children_of(process.pid)
+        process.kill()
+    whole = check_results(out)
+    assert 4 <= len(whole) < 12
+    for _ in range(100):
+        if not any(Path(f"/proc/{child}").exists() for child in children):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("a process goes on without its parent")
+    with (out / "manifest.jsonl").open("ab") as stream:  # and the last line was torn off
+        stream.write(b'{"schema": "erc.batch/1", "name": "99')
+    before = {name: one for name, one in latest(out).items() if one["state"] == "done"}
+    assert len(before) >= 4
+    done = erc(*command)
+    assert done.returncode == 0, done.stderr
+    assert "The end of the manifest was torn off" in done.stderr
+    found = entries(out)
+    assert {one["state"] for one in found.values()} == {"done"}
+    assert {name: found[name] for name in before} == before  # not done again
+    assert len(check_results(out)) == 12
+    left = [p.name for p in out.iterdir() if p.name.startswith(".")]
+    assert set(left) <= {".erc.lock"}
+
+
+def test_ctrl_c_says_how_to_go_on(erc: Erc, preset: Path, tmp_path: Path) -> None:
+    media, out = tmp_path / "media", tmp_path / "out"
+    for i in range(12):
+        recording(media / f"{i:02d}")
+    command = ["predict", media, "-p", preset, "-o", out]
+    process = run(*command)
+    wait_for(process, lambda: finished(out) >= 2)
+    busy = erc(*command)  # meanwhile, somebody else types the same
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, said = process.communicate(timeout=60)
+    assert busy.returncode == 2
+    assert f"Another erc is at work in {out}" in busy.stderr
+    if process.returncode == 0:
+        pytest.skip("all was done before it could be interrupted")
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "type the same command again" in said
+    check_results(out)
+    assert not [p for p in out.iterdir() if re.fullmatch(r"\..*\.[0-9a-f]{8}\.\w+", p.name)]
+    states = {one["state"] for one in latest(out).values()}
+    assert states <= {"done", "started"}
+
+
+def test_fail_fast_stops_and_says_what_is_left(erc: Erc, preset: Path, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    for stem in ("a", "b", "c"):
+        recording(media / stem)
+    (media / "a.srt").write_text("no cue\n")
+    done = erc("predict", media, "-p", preset, "-o", tmp_path / "out", "--fail-fast")
+    assert done.returncode == 3
+    assert entries(tmp_path / "out").keys() == {"a.wav"}
+    assert re.search(r"not begun +2", done.stderr)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half(preset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    small = f"mount -t tmpfs -o size=40k none {out}"
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(["unshare", "-rm", "sh", "-c", small], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("needs a mount of its own")
+    media = tmp_path / "media"
+    for i in range(12):
+        recording(media / f"{i:02d}")
+    erc = f"{sys.executable} -m erc_cli predict {media} -p {preset} -o {out} --format json --format csv"
+    command = f"{small} && {erc}; code=$?; cp -r {out} {tmp_path}/copy; exit $code"
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command], env=ENV, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "No space left on device" in done.stderr
+    assert "type the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert 0 < len(check_results(tmp_path / "copy")) < 12
+
+
+def test_a_process_that_dies_costs_its_file_only(preset: Path, tmp_path: Path) -> None:
+    """A decoder that crashes: here the processes of a run are killed, one while it is at work."""
+    media, out = tmp_path / "media", tmp_path / "out"
+    for i in range(8):
+        recording(media / f"{i:02d}")
+    process = run("predict", media, "-p", preset, "-o", out)
+    wait_for(process, lambda: finished(out) >= 1)
+    for child in children_of(process.pid):
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(child, signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    states = [one["state"] for one in entries(out).values()]
+    assert len(states) == 8
+    assert states.count("failed") <= 1
+    if "failed" in states:
+        assert process.returncode == 3
+        assert "was killed (SIGKILL)" in said
+    else:  # it died between two jobs
+        assert process.returncode in (0, 1)
+
+
+def run(*command: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "erc_cli", *map(str, command)],
+        env=ENV,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], ready: Any) -> None:
+    for _ in range(3000):
+        if ready():
+            return
+        if process.poll() is not None:
+            pytest.fail(f"it ended before that: {process.communicate()}")
+        time.sleep(0.05)
+    pytest.fail("it takes too long")
+
+
+def latest(out: Path) -> dict[str, dict[str, Any]]:
+    """The last whole line of each name."""
+    found = {}
+    text = (out / "manifest.jsonl").read_text(encoding="utf-8") if (out / "manifest.jsonl").exists() else ""
+    for line in text.splitlines(keepends=True):
+        if line.endswith("\n"):
+            one = json.loads(line)
+            found[one["name"]] = one
+    return found
+
+
+def finished(out: Path) -> int:
+    return sum(one["state"] == "done" for one in latest(out).values())
+
+
+def check_results(out: Path) -> list[Path]:
+    """Every result is whole; those of recordings that are done."""
+    found = [path for path in sorted(out.glob("*.json")) if not path.name.startswith(".")]
+    for path in found:
+        assert len(json.loads(path.read_text())["utterances"]) == 3
+    for one in latest(out).values():
+        if one["state"] == "done":
+            assert all((out / name).is_file() for name in one["outputs"])
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Its processes (Linux)."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    if not path.exists():
+        pytest.skip("needs /proc")
+    return list(map(int, path.read_text().split()))
+
+
+# --- wrong use -------------------------------------------------------------------------------
+
+
+def wrong(tmp_path: Path) -> dict[str, tuple[list[object], str, str]]:
+    """Name -> arguments, what the message says, what it tells to do."""
+    media = tmp_path / "media"
+    for stem in ("a", "b"):
+        recording(media / stem)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.json").write_text("precious")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "manifest.jsonl").write_text('{"mine": 1}\n')
+    out = tmp_path / "out"
+    return {
+        "no folder for results": ([media], "media", "-o results/"),
+        "a file for results": ([media, "-o", tmp_path / "file.json"], "file.json", "--format json"),
+        "a name like a file's": ([media, "-o", tmp_path / "new.csv"], "new.csv", "--format csv"),
+        "nothing in it": ([tmp_path / "empty", "-o", out], "no recording", ".mp4"),
+        "nothing matches": ([f"{media}/*.mkv", "-o", out], "*.mkv", "quotes"),
+        "one is not there": ([media / "a.wav", media / "z.wav", "-o", out], "z.wav", "ls"),
+        "one transcript": ([media, "-t", media / "a.srt", "-o", out], "2 recordings", "--transcript DIR"),
+        "an unknown format": ([media, "-o", out, "--format", "jsn"], "jsn", "json"),
+        "lines": ([media, "-o", out, "--jsonl", "-"], "--jsonl", "--format jsonl"),
+        "a manifest of others": ([media, "-o", foreign], "manifest.jsonl", "another folder"),
+        "srt beside the media": (
+            [media, "-o", media, "--format", "srt"],
+            "would overwrite",
+            "another folder",
+        ),
+        "an address": (["https://example.org/a.mp4", media, "-o", out], "local files", "Download"),
+        "two folders": ([media, "-o", out, "-o", tmp_path / "out2"], "-o", "one folder"),
+    }
+
+
+NAMES = [
+    "no folder for results",
+    "a file for results",
+    "a name like a file's",
+    "nothing in it",
+    "nothing matches",
+    "one is not there",
+    "one transcript",
+    "an unknown format",
+    "lines",
+    "a manifest of others",
+    "srt beside the media",
+    "an address",
+    "two folders",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_input_is_told_plainly(erc: Erc, tmp_path: Path, name: str) -> None:
+    cases = wrong(tmp_path)
+    assert set(cases) == set(NAMES)
+    arguments, what, next_step = cases[name]
+    done = erc("predict", "--preset", "text-only", *arguments)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert what in done.stderr
+    assert next_step in done.stderr
+    assert not list(tmp_path.rglob("a.json"))
+    assert (tmp_path / "file.json").read_text() == "precious"
