@@ -20,6 +20,8 @@ from erc_cli.types import (
 )
 
 SCHEMA = "erc.result/1"
+_MODALITIES = tuple((modality, modality.value) for modality in Modality)
+_STATUSES = {status: status.value for status in Status}
 
 NOTICE = (
     "The emotion that each utterance expresses, as annotators would label it; not what a person feels. "
@@ -97,8 +99,8 @@ def utterance_dict(index: int, said: Utterance, found: Prediction, labels: Seque
         "confidence": probabilities[label],
         "probabilities": probabilities,
         "modalities": {
-            modality.value: _opinion(found.opinions[modality], labels)
-            for modality in Modality
+            name: _opinion(found.opinions[modality], labels)
+            for modality, name in _MODALITIES
             if modality in found.opinions
         },
         **({"explanation": _explanation(found.explanation)} if found.explanation else {}),
@@ -118,17 +120,19 @@ def _explanation(found: Explanation) -> dict[str, Any]:
 
 def _opinion(opinion: Opinion, labels: Sequence[str]) -> dict[str, Any]:
     """One modality; without status `ok` it has no label, no probabilities and contributes 0."""
-    detail = {"detail": dict(opinion.detail)} if opinion.detail else {}
-    if opinion.status is not Status.OK:
-        return {"status": opinion.status.value, "contribution": 0.0, **detail}
-    probabilities = _distribution(opinion.probabilities, labels)
-    return {
-        "status": opinion.status.value,
-        "label": max(labels, key=probabilities.__getitem__),
-        "probabilities": probabilities,
-        "contribution": float(opinion.contribution),
-        **detail,
-    }
+    if opinion.status is Status.OK:
+        probabilities = _distribution(opinion.probabilities, labels)
+        told: dict[str, Any] = {
+            "status": "ok",
+            "label": max(probabilities, key=probabilities.__getitem__),
+            "probabilities": probabilities,
+            "contribution": float(opinion.contribution),
+        }
+    else:
+        told = {"status": _STATUSES[opinion.status], "contribution": 0.0}
+    if opinion.detail:
+        told["detail"] = dict(opinion.detail)
+    return told
 
 
 def _distribution(values: Sequence[float], labels: Sequence[str]) -> dict[str, float]:

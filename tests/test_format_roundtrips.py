@@ -117,7 +117,7 @@ SPOKEN = st.lists(
         st.integers(0, 500_000).map(lambda ms: ms / 1000),
         st.just(0.0),
         st.lists(WORDS, max_size=4).map(" ".join),
-        st.none() | WORDS,
+        st.none() | WORDS.filter(lambda name: name != "-"),  # TextGrid calls nobody so
     ),
     min_size=1,
     max_size=5,
