@@ -261,16 +261,16 @@ def check_place(place: Place, tasks: Sequence[Task], others: Collection[Path], r
     Raises:
         UsageError: one would be.
     """
-    inputs = {path for task in tasks for path in (task.media, task.transcript) if path is not None}
-    inputs |= set(others)
+    named = [path for task in tasks for path in (task.media, task.transcript) if path is not None]
+    inputs = {path.resolve() for path in (*named, *others)}
     # Of these one sees that they are results.
     read = set(endings_of(registry)) - set(COMMON) - set(WORDLESS)
     elsewhere = "Name another folder, for instance: -o results/"
     for task in tasks:
         for path in map(place.folder.joinpath, place.outputs(task.name)):
-            if path in inputs:
+            if path.resolve() in inputs:
                 raise UsageError(f"The result {path} would overwrite an input.", hint=elsewhere)
-            beside = path.parent == task.path.parent and not task.left_out
+            beside = path.parent.resolve() == task.path.parent.resolve() and not task.left_out
             if beside and path.suffix.lower() in read:
                 raise UsageError(
                     f"The result {path} would lie beside its recording and be taken for a transcript.",

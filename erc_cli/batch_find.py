@@ -90,7 +90,7 @@ def find_tasks(
     """
     found = Found()
     for path in named:
-        _take(_absolute(path), path, registry, _absolute(out), found)
+        _take(absolute(path), path, registry, absolute(out), found)
     if not found.media and not found.scripts and not found.other:
         shown = ", ".join(map(str, named))
         hint = f"Endings of media: {' '.join(MEDIA)}"
@@ -105,7 +105,8 @@ def _without_error(task: Task) -> Task:
     return replace(task, error=None) if speaks else task
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
+    """The path from the root on."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are, and `..` goes
 
 
@@ -208,7 +209,7 @@ def _lines(content: bytes, folder: Path) -> Iterator[Path]:
     for line in content.split(b"\n"):
         exact, bare = os.fsdecode(line.rstrip(b"\r")), os.fsdecode(line.strip())
         if bare and not bare.startswith("#"):
-            yield _absolute(folder / (exact if (folder / exact).exists() else bare))
+            yield absolute(folder / (exact if (folder / exact).exists() else bare))
 
 
 def _common(roots: Iterable[Path]) -> Path:
@@ -258,7 +259,7 @@ def _only_script(scripts: Path | None, count: int) -> Path | None:
             f"--transcript {scripts} is one transcript for {count} recordings.",
             hint="Name a folder: --transcript DIR. Each recording takes the one of its own name.",
         )
-    return _absolute(scripts)
+    return absolute(scripts)
 
 
 def _rank(path: Path) -> tuple[int, str]:
@@ -271,7 +272,7 @@ def _script_of(
 ) -> Path | None:
     """The medium's transcript: named in a list, in the folder of transcripts, or beside it."""
     named = [path for path in found.scripts if path.with_suffix("") == media.with_suffix("")]
-    folder = None if scripts is None else _absolute(scripts)
+    folder = None if scripts is None else absolute(scripts)
     places = [folder / media.relative_to(root), folder / media.name] if folder is not None else []
     sought = (transcript_named(place, registry) for place in (*places, media))
     return next(iter(named), None) or next(filter(None, sought), None)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from rich.cells import cell_len
 from rich.text import Text
 
@@ -18,7 +19,6 @@ from erc_cli.types import Modality, Opinion, Prediction, Status, Utterance
 if TYPE_CHECKING:
     from rich.console import Console
 
-_ROW = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str)  # as in .jsonl files
 SIDE = 10  # columns: a bar and four letters, or why there is none
 ENOUGH = 20  # columns of text, else the modalities are left out
 
@@ -45,7 +45,7 @@ class Lines:
         if self._error is not None:
             return
         text = "".join(
-            _ROW.encode(utterance_dict(i, self._said[i], one, self._labels)) + "\n"
+            _line(utterance_dict(i, self._said[i], one, self._labels)) + "\n"
             for i, one in enumerate(predictions, first)
         )
         if self._screen is not None:
@@ -63,6 +63,14 @@ class Lines:
         """OSError if a line could not be written, unless the reader had enough."""
         if self._error is not None and not isinstance(self._error, BrokenPipeError):
             raise self._error
+
+
+def _line(row: dict[str, Any]) -> str:
+    """As in .jsonl files."""
+    try:
+        return orjson.dumps(row, default=str).decode()
+    except TypeError:  # half a surrogate pair, from a damaged transcript, is no UTF-8
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def _write(text: str) -> None:

@@ -97,7 +97,7 @@ def open_recording(
     script = script if renamed is None else renamed.applied(script)
     notices = [*script.warnings]
     if info is not None:
-        notices += [*info.warnings, *_outside(script, info)]
+        notices += [*info.warnings, *outside(script, info)]
     return Recording(script, info, tuple(notices))
 
 
@@ -117,7 +117,7 @@ def _probe(media: Path) -> MediaInfo:
     return probe(media)
 
 
-def _outside(script: Transcript, info: MediaInfo) -> list[Notice]:
+def outside(script: Transcript, info: MediaInfo) -> list[Notice]:
     """Told once: a transcript that goes on after the medium's end may be another recording's."""
     late = [u for u in script.utterances if u.start >= info.duration]
     if not late:

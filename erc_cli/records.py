@@ -11,7 +11,7 @@ from typing import Any
 
 from erc_cli.errors import UsageError, nearest
 from erc_cli.media import probe
-from erc_cli.recording import Recording, _outside
+from erc_cli.recording import Recording, outside
 from erc_cli.transcripts import COLUMNS, Cue, build_transcript, parse_time
 from erc_cli.types import Notice, Transcript, Utterance
 
@@ -61,7 +61,7 @@ def recording_of(script: Transcript, media: Path | None) -> Recording:
     if media is None:
         return Recording(script, None, script.warnings)
     info = probe(media)
-    return Recording(script, info, (*script.warnings, *info.warnings, *_outside(script, info)))
+    return Recording(script, info, (*script.warnings, *info.warnings, *outside(script, info)))
 
 
 def _each(rows: object) -> Iterable[object]:

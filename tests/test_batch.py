@@ -378,7 +378,7 @@ def wrong(tmp_path: Path) -> dict[str, tuple[list[object], str, str]]:
         "a manifest of others": ([media, "-o", foreign], "manifest.jsonl", "another folder"),
         "srt beside the media": (
             [media, "-o", media, "--format", "srt"],
-            "would overwrite",
+            "overwrite an input",
             "another folder",
         ),
         "an address": (["https://example.org/a.mp4", media, "-o", out], "local files", "Download"),

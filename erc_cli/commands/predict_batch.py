@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from erc_cli import console
 from erc_cli.batch import basis_of, check_place, make_plan, place_for
-from erc_cli.batch_find import Task, find_tasks
+from erc_cli.batch_find import Task, absolute, find_tasks
 from erc_cli.batch_run import Run, Tally, open_journal, own
 from erc_cli.batch_view import cut_off, document, plan_lines, summary, watching
 from erc_cli.commands.work import say, say_placements, warn
@@ -54,12 +55,21 @@ def predict_all(asked: Asked, registry: Registry) -> int:
         basis = basis_of(chosen, registry, settings)
         made = {} if transcriber is None else {"transcriber": about(transcriber)}
         plan = make_plan(tasks, journal.entries, place, basis, inputs_of, force=asked.force, made=made)
-        for line in (*notes, *plan_lines(plan)):
+        for line in (*notes, *plan_lines(plan), _tip(len(plan.jobs), asked)):
             say(line, quiet=asked.quiet)
         total = len(plan.jobs) + sum(entry.state == "failed" for entry in plan.entries)
         with watching(total, _placed(asked), quiet=asked.quiet) as watch:
             tally = _run(Run(journal, plan, basis, chosen.wanted, watch), asked)
     return _tell(tally, asked)
+
+
+def _tip(count: int, asked: Asked) -> str:
+    """Each process uses one thread, so that its numbers are those of any other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    useful = min(cores, count)
+    if asked.jobs > 1 or useful < 2 or asked.device not in ("auto", "cpu"):
+        return ""
+    return f"One recording at a time, on one of {cores} cores. More at a time: --jobs {useful}"
 
 
 def _run(run: Run, asked: Asked) -> Tally:
@@ -134,7 +144,7 @@ def _folder(asked: Asked, registry: Registry) -> Path:
         name = endings.get(folder.suffix.lower(), DEFAULT)
         hint = f"Type: -o {folder.with_suffix('')}/ --format {name}"
         raise UsageError(f"{several}, and -o {folder} is one file.", hint=hint)
-    return folder
+    return absolute(folder)
 
 
 def _writers(asked: Asked, registry: Registry) -> list[WriterSpec]:
