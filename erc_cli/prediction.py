@@ -131,7 +131,8 @@ class Loaded:
         Answers before the first one that has anything to judge by wait for it.
 
         Raises:
-            as `answer` does.
+            UsageError: there is nothing in it to judge by.
+            ErcError: every modality failed.
         """
         if whole_readers(self.model):
             result = self.answer(recording, report)
