@@ -226,7 +226,7 @@ def test_ctrl_c_says_how_to_go_on(erc: Erc, preset: Path, tmp_path: Path) -> Non
     wait_for(process, lambda: finished(out) >= 2)
     busy = erc(*command)  # meanwhile, somebody else types the same
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert busy.returncode == 2
     assert f"Another erc is at work in {out}" in busy.stderr
     if process.returncode == 0:
@@ -285,7 +285,7 @@ def test_a_process_that_dies_costs_its_file_only(preset: Path, tmp_path: Path) -
     for child in children_of(process.pid):
         if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
             os.kill(child, signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     states = [one["state"] for one in entries(out).values()]
     assert len(states) == 8
     assert states.count("failed") <= 1

@@ -17,6 +17,8 @@ from erc_text_minilm.roberta import build
 
 MEDIA = ROOT / "examples" / "conversation.mp4"
 REVISION = "1234567890abcdef1234567890abcdef12345678"
+#: named, so that it is taken for one that knows the branch
+FUSION = ("--set", f"fusion.weights={ROOT / 'presets' / 'default' / 'fusion.safetensors'}")
 
 
 def into_cache(folder: Path, hub: Path, name: str) -> Path:
@@ -42,7 +44,7 @@ def fitting(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_name_in_the_cache_runs_end_to_end(fitting: Path, tmp_path: Path, erc: Erc) -> None:
     into_cache(fitting, tmp_path / "hub", "someone/tiny")
-    swap = ("--set", "text.use=roberta", "--set", "text.weights=someone/tiny")
+    swap = ("--set", "text.use=roberta", "--set", "text.weights=someone/tiny", *FUSION)
     done = erc("predict", MEDIA, "--keep", "text", "--json", *swap, HF_HUB_CACHE=str(tmp_path / "hub"))
     assert done.returncode == 0, done.stderr
     assert "text: cpu, fp32" in done.stderr
@@ -51,14 +53,14 @@ def test_a_name_in_the_cache_runs_end_to_end(fitting: Path, tmp_path: Path, erc:
     assert len(found["utterances"]) == 8
     assert {u["modalities"]["text"]["status"] for u in found["utterances"]} == {"ok"}
     folder = erc("predict", MEDIA, "--keep", "text", "--json", "--set", "text.use=roberta", "--set",
-                 f"text.weights={fitting}")  # fmt: skip
+                 f"text.weights={fitting}", *FUSION)  # fmt: skip
     assert json.loads(folder.stdout)["utterances"] == found["utterances"]
 
 
 def test_a_name_that_is_not_here_says_how_to_get_it(tmp_path: Path, erc: Erc) -> None:
     empty = {"HF_HUB_CACHE": str(tmp_path / "hub"), "ERC_MODELS": str(tmp_path / "models")}
     for name in ("roberta-large", "FacebookAI/roberta-large"):
-        swap = ("--set", "text.use=roberta", "--set", f"text.weights={name}")
+        swap = ("--set", "text.use=roberta", "--set", f"text.weights={name}", *FUSION)
         done = erc("predict", MEDIA, "--keep", "text", *swap, **empty)
         assert done.returncode == 2, done.stderr
         assert f"{name!r} is not on this computer" in done.stderr
@@ -131,9 +133,8 @@ def test_the_published_vocabulary(shared: Path, tmp_path: Path) -> None:
 def test_older_files_say_how_to_make_a_tokenizer(tmp_path: Path, erc: Erc) -> None:
     folder = write_model(tmp_path / "model", "roberta")
     (folder / "tokenizer.json").rename(folder / "vocab.json")
-    done = erc(
-        "predict", MEDIA, "--keep", "text", "--set", "text.use=roberta", "--set", f"text.weights={folder}"
-    )
+    swap = ("--set", "text.use=roberta", "--set", f"text.weights={folder}", *FUSION)
+    done = erc("predict", MEDIA, "--keep", "text", *swap)
     assert done.returncode == 2, done.stderr
     assert "has no tokenizer.json" in done.stderr
     assert "save_pretrained" in done.stderr

@@ -95,6 +95,7 @@ def test_without_a_compiler_it_goes_on(tiny_roberta: Path, tmp_path: Path, erc: 
             "text.max_tokens=64",
         ),
         *("--set", "text.compile=true"),
+        *("--set", f"fusion.weights={ROOT / 'presets' / 'default' / 'fusion.safetensors'}"),
         CXX=str(tmp_path / "none"),
         TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"),
     )
