@@ -184,7 +184,8 @@ def answers_of(model: Model, data: Labelled, *, paired: bool) -> Answers:
 
     Systems are what `erc predict` answers from every subset of the modalities (only if `paired`:
     face pictures by themselves are not fused), and what each modality says by itself,
-    `… (own head)`.
+    `… (own head)`: by the fusion's head for it, where it states that head's prior, else by the head
+    that the branch was trained with; without one, what the fusion says of it alone.
 
     Raises:
         ErcError: probabilities that are none: a defect of the fusion, or of its weights.
@@ -198,13 +199,27 @@ def answers_of(model: Model, data: Labelled, *, paired: bool) -> Answers:
     stated: dict[str, FloatArray] = {}
     for modality in data.features:
         name = f"{modality} (own head)"
-        said = [model.fusion.alone(talk, modality, part[modality]) for talk, part in parts]
-        systems[name] = _checked(name, said)
+        systems[name] = _checked(name, [_by_itself(model, talk, modality, part) for talk, part in parts])
         if modality in priors:
             stated[name] = priors[modality]
     known = data.known
     kept = {name: p[known] for name, p in systems.items()}
     return Answers(kept, stated, data.targets[known], data.dialogues[known])
+
+
+def _by_itself(
+    model: Model, talk: Conversation, modality: Modality, part: Mapping[Modality, Features]
+) -> FloatArray:
+    """Probabilities [n, classes] of one modality; a branch's own head gives its prior where nothing is."""
+    extractor, features = model.extractors.get(modality), part[modality]
+    head = None if extractor is None else extractor.head
+    if head is None or modality in priors_of(model):
+        return model.fusion.alone(talk, modality, features)
+    logits = features.values @ head.weight.T + head.bias
+    logits[~features.present] = np.log(head.prior)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    said: FloatArray = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return said
 
 
 def _dialogues(data: Labelled) -> Iterator[tuple[Conversation, dict[Modality, Features]]]:

@@ -24,7 +24,7 @@ from erc_cli.preset import Preset, Use
 from erc_cli.registry import Registry, load_registry
 from erc_cli.report_tables import Table, evaluation_tables, main_system
 from erc_cli.reports import check_reports, latex, markdown, tex, write_reports
-from erc_cli.types import Conversation, Features, Modality, Status, Utterance
+from erc_cli.types import Conversation, Features, Head, Modality, Status, Utterance
 
 LABELS = ("calm", "loud")
 TARGETS = np.array([0, 0, 1, 1, 0, 1])
@@ -133,6 +133,29 @@ def test_answers_that_are_no_probabilities_are_told(value: float) -> None:
     data = labelled_text(split())
     with pytest.raises(ErcError, match="text: the fusion's answers are no probabilities"):
         answers_of(Model(LABELS, {}, Odd(value)), data, paired=True)
+
+
+class Headed:
+    """A branch of two features, its logits four times the second less the first, for the second class."""
+
+    dim = 2
+    head = Head(
+        np.array([[0, 0], [-4, 4]], np.float32), np.zeros(2, np.float32), np.array([0.9, 0.1], np.float32)
+    )
+
+
+def test_a_branch_speaks_by_the_head_that_it_was_trained_with() -> None:
+    """A fusion network's answer to one modality is another system."""
+    values = np.array([[0, 1], [1, 0], [0, 0], [0, 1], [1, 0], [0, 0]], np.float32)
+    present = np.array([True, True, True, True, True, False])
+    status = tuple(Status.OK if here else Status.NO_TEXT for here in present)
+    features = {Modality.TEXT: Features(values, present, status)}
+    data = Labelled(TARGETS, DIALOGUES, split().conversations, features)
+    model = Model(LABELS, {Modality.TEXT: Headed()}, Odd(0.5))  # type: ignore[dict-item]
+    found = answers_of(model, data, paired=True).systems
+    assert found["text"] == pytest.approx(np.full((6, 2), 0.5))
+    sure = 1 / (1 + np.exp(-4))
+    assert found["text (own head)"][:, 1] == pytest.approx([sure, 1 - sure, 0.5, sure, 1 - sure, 0.1])
 
 
 def labelled_text(part: Split) -> Labelled:
