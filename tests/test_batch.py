@@ -224,7 +224,9 @@ def test_ctrl_c_says_how_to_go_on(erc: Erc, preset: Path, tmp_path: Path) -> Non
     command = ["predict", media, "-p", preset, "-o", out]
     process = run(*command)
     wait_for(process, lambda: finished(out) >= 2)
+    os.killpg(process.pid, signal.SIGSTOP)  # else it may be done before the other one has begun
     busy = erc(*command)  # meanwhile, somebody else types the same
+    os.killpg(process.pid, signal.SIGCONT)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, said = process.communicate(timeout=300)
     assert busy.returncode == 2
