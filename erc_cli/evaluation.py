@@ -24,7 +24,7 @@ from erc_cli.types import Features, Modality
 
 if TYPE_CHECKING:
     from erc_cli.registry import Registry
-    from erc_cli.types import Conversation, FloatArray, IntArray
+    from erc_cli.types import Conversation, FloatArray, Head, IntArray
 
 SEED = re.compile(r"seed-(\d+)")
 
@@ -199,7 +199,12 @@ def answers_of(model: Model, data: Labelled, *, paired: bool) -> Answers:
     stated: dict[str, FloatArray] = {}
     for modality in data.features:
         name = f"{modality} (own head)"
-        systems[name] = _checked(name, [_by_itself(model, talk, modality, part) for talk, part in parts])
+        own = None if modality in priors else _own_head(model, modality)
+        if own is None:
+            said = [model.fusion.alone(talk, modality, part[modality]) for talk, part in parts]
+        else:
+            said = [_by_head(own, part[modality]) for _, part in parts]
+        systems[name] = _checked(name, said)
         if modality in priors:
             stated[name] = priors[modality]
     known = data.known
@@ -207,14 +212,13 @@ def answers_of(model: Model, data: Labelled, *, paired: bool) -> Answers:
     return Answers(kept, stated, data.targets[known], data.dialogues[known])
 
 
-def _by_itself(
-    model: Model, talk: Conversation, modality: Modality, part: Mapping[Modality, Features]
-) -> FloatArray:
-    """Probabilities [n, classes] of one modality; a branch's own head gives its prior where nothing is."""
-    extractor, features = model.extractors.get(modality), part[modality]
-    head = None if extractor is None else extractor.head
-    if head is None or modality in priors_of(model):
-        return model.fusion.alone(talk, modality, features)
+def _own_head(model: Model, modality: Modality) -> Head | None:
+    extractor = model.extractors.get(modality)
+    return None if extractor is None else extractor.head
+
+
+def _by_head(head: Head, features: Features) -> FloatArray:
+    """Probabilities [n, classes] of a branch's own head; its prior where nothing is present."""
     logits = features.values @ head.weight.T + head.bias
     logits[~features.present] = np.log(head.prior)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
