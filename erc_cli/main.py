@@ -157,6 +157,7 @@ def _run() -> int:
 
 
 def _interrupted() -> int:
+    exec("")  # where Ctrl-C fell into an exec, CPython remembers it and would end by the signal, not by 130
     click.echo("Interrupted; nothing half-written is left.", err=True)
     return _INTERRUPTED
 

@@ -393,6 +393,23 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("where", ["m._run = stop", "del m.main"])
+def test_ctrl_c_within_an_exec_is_130_too(tmp_path: Path, where: str) -> None:
+    """Libraries build classes by `exec`; CPython notes a Ctrl-C there and ends `-m` by the signal."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import erc_cli.main as m\n"
+        "def stop(*names):\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "m.__getattr__ = stop\n"
+        f"{where}\n"
+    )
+    path = os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "plugins")))
+    done = subprocess.run(
+        [sys.executable, "-m", "erc_cli", "--help"], check=False, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert done.returncode == 130
+
+
 def test_ablate_shows_what_changes(erc: Erc) -> None:
     done = erc("ablate", "--drop", "visual")
     assert done.returncode == 0, done.stderr
