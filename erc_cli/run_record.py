@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from erc_cli import __version__
 from erc_cli.contamination import as_data, marks_in
 from erc_cli.dataset import TRAINING_SPLITS
 from erc_cli.errors import UsageError
+from erc_cli.features import sha256_of
 from erc_cli.files import atomic_write, link_or_copy, read_json
 from erc_cli.learning import Dataset, Report, Split, Trained
 from erc_cli.options import schema
@@ -119,6 +121,38 @@ def take_over(run: Run, start: Path) -> None:
     _copy_features(start / FEATURES, run.folder / FEATURES)
     if start.name.startswith("seed-"):  # features of folds lie beside the seeds that share them
         _copy_features(start.parent / FEATURES, (run.shared or run.folder) / FEATURES)
+
+
+def frozen_files(run: Run, modality: Modality) -> dict[str, Path]:
+    """The weights and other files that the preset names for a branch, by option.
+
+    Raises:
+        UsageError: a file that the branch cannot do without is not named or not there.
+    """
+    use = run.preset.extractors[modality]
+    known = schema(run.registry.extractor(use.name).build)
+    named = {name: use.folder / str(use.options[name]) for name in known if name in use.options}
+    files = {name: path for name, path in named.items() if known[name].takes_file and path.exists()}
+    absent = [name for name, option in known.items() if option.required and name not in files]
+    if absent:
+        raise UsageError(
+            f"train.{modality}.frozen: the preset names no {absent[0]} of {use.name!r} that are there.",
+            hint=f"Type: --set {modality}.{absent[0]}=FILE, or --set train.{modality}.frozen=false",
+        )
+    return files
+
+
+def take_frozen(run: Run, modality: Modality) -> Trained:
+    """The files of a branch that is not fitted, now in the run's folder too, with their hashes."""
+    options, hashes = {}, {}
+    for name, path in frozen_files(run, modality).items():
+        if path.is_dir():  # a published model's folder stays where it is
+            continue
+        options[name] = path.name
+        if path.resolve() != (run.folder / path.name).resolve():
+            shutil.copyfile(path, run.folder / path.name)  # no link: they are another preset's
+        hashes[path.name] = sha256_of(path)
+    return Trained(options, {"frozen": hashes})
 
 
 def _copy_features(source: Path, target: Path) -> None:

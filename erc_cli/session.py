@@ -127,8 +127,9 @@ def _features(session: Session, name: str, split: str, modality: Modality) -> Fe
     use = run.preset.extractors[modality]
     found = relabel(session.filled[name, split], run.preset.labels, name)
     spec = run.registry.extractor(use.name)
-    fitted = spec.train is not None and name in data_of(run, stage) and found.pictures is None
-    if split == "train" and fitted and stage_options(run.preset, FUSION).folds:
+    fitted = spec.train is not None and not stage_options(run.preset, stage).frozen
+    known = fitted and name in data_of(run, stage) and found.pictures is None
+    if split == "train" and known and stage_options(run.preset, FUSION).folds:
         plan = cross_fit(session, name, modality)
         missing = lacking(plan)
         if missing and run.ahead is not None:

@@ -18,8 +18,9 @@ def fusion_stage(*, folds: Annotated[int, Between(0)] = 5, joint: bool = False) 
     of dialogues it was fitted on (0: it does). `joint`: fit the branches together with the fusion."""
 
 
-def _nothing() -> None:
-    """A branch's stage has no options of the core's but `data`."""
+def branch_stage(*, frozen: bool = False) -> None:
+    """`frozen`: the branch stays as the weights that the preset names for it, and is not fitted. Only for
+    data that it was not fitted to: its features of the training dialogues are not made out of fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,12 @@ class StageOptions:
     data: tuple[str, ...] = ()
     folds: int = 5
     joint: bool = False
+    frozen: bool = False
 
 
 def core_schema(stage: str) -> Callable[..., None]:
     """A function whose signature is the schema of the core's own options of a stage."""
-    return fusion_stage if stage == FUSION else _nothing
+    return fusion_stage if stage == FUSION else branch_stage
 
 
 def split_options(

@@ -16,7 +16,16 @@ from erc_cli.errors import UsageError
 from erc_cli.learning import JointBranch, JointJob, Trained
 from erc_cli.options import schema
 from erc_cli.preset import require_models, train_options
-from erc_cli.run_record import Run, done_stage, note_stage, open_record, take_over, write_preset
+from erc_cli.run_record import (
+    Run,
+    done_stage,
+    frozen_files,
+    note_stage,
+    open_record,
+    take_frozen,
+    take_over,
+    write_preset,
+)
 from erc_cli.session import Session, begin, data_of, fusion_job, strict, train_job
 from erc_cli.specs import ExtractorSpec, FusionSpec
 from erc_cli.stages import FUSION, stage_options
@@ -80,7 +89,10 @@ def check(run: Run) -> None:
             continue
         if spec.train is not None and stage in run.stages:
             train_options(run.preset, stage, spec.train)
-            data_of(run, stage)
+            if stage_options(run.preset, stage).frozen:
+                frozen_files(run, Modality(stage))
+            else:
+                data_of(run, stage)
 
 
 def _joint_branches(run: Run) -> frozenset[Modality]:
@@ -91,7 +103,11 @@ def _joint_branches(run: Run) -> frozenset[Modality]:
     """
     if not stage_options(run.preset, FUSION).joint:
         return frozenset()
-    able = {m for m, u in run.preset.extractors.items() if run.registry.extractor(u.name).joint is not None}
+    able = {
+        m
+        for m, use in run.preset.extractors.items()
+        if run.registry.extractor(use.name).joint is not None and not stage_options(run.preset, str(m)).frozen
+    }
     if not able or run.registry.fusion(run.preset.fusion.name).joint is None:
         whose = "no branch of it" if not able else f"the fusion {run.preset.fusion.name!r}"
         raise UsageError(
@@ -108,6 +124,9 @@ def _branch(session: Session, modality: Modality) -> None:
     run, stage = session.run, str(modality)
     spec = run.registry.extractor(run.preset.extractors[modality].name)
     if spec.train is None:
+        return
+    if stage_options(run.preset, stage).frozen:
+        _stage(session, stage, lambda: take_frozen(run, modality))
         return
     fit = partial(spec.train, **train_options(run.preset, stage, spec.train))
     _stage(session, stage, lambda: fit(train_job(session, stage, run.folder)))

@@ -25,18 +25,24 @@ from erc_text_minilm.pretrained import (
 from erc_text_minilm.running import Running, batches, place
 
 
-def open_minilm(weights: Path, tokenizer: Path, window: Window, running: Running) -> TextExtractor:
-    """The trained extractor `minilm`.
+def open_minilm(
+    weights: Path, tokenizer: Path, window: Window, running: Running, labels: Sequence[str] = ()
+) -> TextExtractor:
+    """The trained extractor `minilm`; without its head where that was fitted to other labels.
 
     Raises:
         ErcError: a file is damaged, or an option out of range.
     """
     model, head = load(weights)
-    return TextExtractor(model, head, read_tokenizer(tokenizer), window, running)
+    return TextExtractor(model, _fit(model, head, labels), read_tokenizer(tokenizer), window, running)
 
 
-def open_encoder(source: Path, tokenizer: Path | None, window: Window, running: Running) -> TextExtractor:
+def open_encoder(
+    source: Path, tokenizer: Path | None, window: Window, running: Running, labels: Sequence[str] = ()
+) -> TextExtractor:
     """The extractor `roberta`, trained (a file), or as published (a model's folder: without a head).
+
+    A head that was fitted to other labels is left out.
 
     Raises:
         ErcError: a file is damaged, or an option does not fit the model.
@@ -58,7 +64,13 @@ def open_encoder(source: Path, tokenizer: Path | None, window: Window, running: 
                 hint=f"Type: --set text.pooling={model.pooling}, or train anew.",
             )
     check_fit(model, words, window, "text")
-    return TextExtractor(model, head, words, window, running)
+    return TextExtractor(model, head and _fit(model, head, labels), words, window, running)
+
+
+def _fit(model: ContextEncoder, head: Head, labels: Sequence[str]) -> Head | None:
+    """The head, if it answers the preset's labels; files of version 0.1 do not say which theirs are."""
+    same = tuple(labels) == model.labels if model.labels else len(labels) == len(head.prior)
+    return head if same or not labels else None
 
 
 def has_words(utterance: Utterance) -> bool:

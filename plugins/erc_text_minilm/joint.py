@@ -28,7 +28,7 @@ class JointEncoder:
         shape = {f.name for f in fields(Window)}
         window = Window(**{k: v for k, v in options.items() if k in shape})
         settings = Settings(**{k: v for k, v in options.items() if k not in shape}, kind=kind)
-        self._settings = settings
+        self._settings, self._labels = settings, job.labels
         self._window = window
         self._tokenizer = read_tokenizer(find_init(settings.init) / TOKENIZER)
         self._model: ContextEncoder = begin(job, settings, window)
@@ -61,6 +61,6 @@ class JointEncoder:
     def save(self, folder: Path, prior: FloatArray) -> Mapping[str, Any]:
         """Write `text.safetensors` and `tokenizer.json`; the options to build the extractor with."""
         with torch.no_grad():
-            save(self._model, prior, folder / TRAINED)
+            save(self._model, prior, folder / TRAINED, self._labels)
         self._tokenizer.save(str(folder / TOKENIZER))
         return options_of(self._window, self._settings)

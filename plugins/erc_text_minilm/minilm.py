@@ -23,6 +23,7 @@ def build(
     batch: Annotated[int, Between(1)] = 32,
     device: str = "cpu",
     precision: Precision | None = None,
+    labels: Sequence[str] = (),
 ) -> Extractor:
     """The trained encoder with `past` and `future` utterances around each one."""
     from erc_text_minilm.context import Window
@@ -30,7 +31,7 @@ def build(
     from erc_text_minilm.running import Running
 
     window = Window(past=past, future=future, speakers=speakers, max_tokens=max_tokens)
-    return open_minilm(weights, tokenizer, window, Running(batch, device, precision or "fp32"))
+    return open_minilm(weights, tokenizer, window, Running(batch, device, precision or "fp32"), labels)
 
 
 def train(

@@ -65,6 +65,7 @@ class ContextEncoder(nn.Module):
         super().__init__()
         self.kind, self.pooling = kind, pooling
         self.marks: tuple[Mark, ...] = ()
+        self.labels: tuple[str, ...] = ()  # what its head answers, where the file says so
         self.config = {key: config[key] for key in KEYS} if kind == "minilm" else dict(config)
         self.encoder: Any = _bert(self.config, dropout) if kind == "minilm" else new_encoder(self.config)
         shape: Any = self.encoder.config
@@ -135,11 +136,11 @@ def collate(samples: Sequence[Sample], pad: int = 0) -> Inputs:
     return ids, types, mask
 
 
-def save(model: ContextEncoder, prior: FloatArray, path: Path) -> None:
-    """Weights as float16 with the network's shape beside them."""
+def save(model: ContextEncoder, prior: FloatArray, path: Path, labels: Sequence[str] = ()) -> None:
+    """Weights as float16 with the network's shape, and the labels of its head, beside them."""
     tensors = {name: value.half().cpu().numpy() for name, value in model.state_dict().items()}
     tensors["head.prior"] = prior
-    about = {"config": json.dumps(model.config)}
+    about = {"config": json.dumps(model.config), "labels": json.dumps(list(labels))}
     if model.kind != "minilm":
         about["pooling"] = model.pooling
     if model.marks:
@@ -163,6 +164,7 @@ def load(path: Path, kind: Kind = "minilm") -> tuple[ContextEncoder, Head]:
     config = json.loads(found.metadata["config"])
     model = ContextEncoder(config, classes=len(prior), kind=kind, pooling=pooling)
     model.marks = tuple(from_text(found.metadata.get(CONTAMINATED, "[]")))
+    model.labels = tuple(json.loads(found.metadata.get("labels", "[]")))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

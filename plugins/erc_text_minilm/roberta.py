@@ -30,6 +30,7 @@ def build(
     batch: Annotated[int, Between(1)] = 32,
     device: str = "cpu",
     precision: Precision | None = None,
+    labels: Sequence[str] = (),
 ) -> Extractor:
     """The encoder with `past` and `future` utterances around each one.
 
@@ -42,7 +43,7 @@ def build(
 
     window = Window(past=past, future=future, speakers=speakers, max_tokens=max_tokens)
     running = Running(batch, device, precision or _PRECISION[dtype], pooling, compile)
-    return open_encoder(weights, tokenizer, window, running)
+    return open_encoder(weights, tokenizer, window, running, labels)
 
 
 def train(

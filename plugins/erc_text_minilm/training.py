@@ -82,7 +82,7 @@ def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
     figures = {name: _score(model, weights, dev) for name, weights in candidates.items()}
     best = max(figures, key=lambda name: figures[name]["weighted_f1"])
     model.load_state_dict(candidates[best])
-    save(model, class_prior(train.targets, len(job.labels)), job.folder / TRAINED)
+    save(model, class_prior(train.targets, len(job.labels)), job.folder / TRAINED, job.labels)
     tokenizer.save(str(job.folder / TOKENIZER))
     for member in range(settings.members):
         _member_path(job, member).unlink(missing_ok=True)
@@ -151,7 +151,7 @@ def _first(job: TrainJob, settings: Settings, window: Window, path: Path) -> Non
     check_fit(model, tokenizer, window, "train.text")
     phase = Phase("text-first", settings.first_epochs, 0, job.shared)
     _fit(phase, settings, window, model, train, dev, job.report)
-    save(model, class_prior(train.targets, len(job.labels)), path)
+    save(model, class_prior(train.targets, len(job.labels)), path, job.labels)
 
 
 def _fit(
