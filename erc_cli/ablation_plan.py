@@ -205,12 +205,9 @@ def with_settings(base: Preset, settings: Sequence[str], registry: Registry) -> 
     full = [one for text in settings for one in _full_keys(base, text, registry)]
     preset = override(base, full, registry)
     without: tuple[str, ...] = ()
-    if preset.fusion.name != base.fusion.name:
-        known = {"data", *options.schema(core_schema(FUSION)), *_trained_by(preset, FUSION, registry)}
-        theirs = preset.train.get(FUSION, {})
-        without = tuple(f"train.fusion.{key}" for key in theirs if key not in known)
-        kept = {key: value for key, value in theirs.items() if key in known}
-        preset = replace(preset, train={**preset.train, FUSION: kept})
+    if preset.fusion.name != base.fusion.name:  # `override` has left out what the other one does not know
+        kept = preset.train.get(FUSION, {})
+        without = tuple(f"train.fusion.{key}" for key in base.train.get(FUSION, {}) if key not in kept)
     return Variant("", preset, tuple(full), without)
 
 
@@ -274,7 +271,7 @@ def setting_of(preset: Preset, registry: Registry) -> Setting:
     scene = found.get("visual", {}).get("scene")
     return Setting(
         modalities=frozenset(preset.extractors),
-        fusion=preset.fusion.name,
+        fusion=preset.fusion.name + (" with a residual path" if fusion.get("residual") else ""),
         encoders=fusion.get("encoders"),
         layers=fusion.get("layers"),
         streams=None if scene is None else "both" if scene else "face",

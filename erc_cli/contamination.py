@@ -1,18 +1,22 @@
 """Encoders whose training data held a data set that erc evaluates on: marked in every result.
 
 What is known of each, and from where: docs/devices.md. A branch that is trained on from such an encoder
-keeps the mark in the metadata of its weights. A model of your own is marked by a file `contaminated.json`
-in its folder: `{"data": ["meld"]}`.
+keeps the mark in the metadata of its weights. What a model's card says of its data and of the model that it
+was made from counts, too. A model of your own is marked by a file `contaminated.json` in its folder:
+`{"data": ["meld"]}`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from erc_cli import options
 from erc_cli.errors import UsageError
@@ -28,6 +32,10 @@ ALLOW = "--allow-contaminated"
 #: data set -> another with dialogues of the same TV series, annotated anew
 SAME_SOURCE: Mapping[str, str] = {"emorynlp": "meld", "meld": "emorynlp"}
 _MOST = 100_000_000  # bytes of a safetensors header, its own limit
+_CARD = 1_000_000  # characters of a model card
+_HEADER = re.compile(r"\A\s*---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)  # its YAML
+_TITLE = re.compile(r"^#\s+(.+?)\s*$", re.MULTILINE)
+_DATA = re.compile(r"(?<![a-z])(meld|iemocap|emorynlp)(?![a-z])")  # in the name of a data set
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,12 @@ KNOWN: tuple[Mark, ...] = (
         encoder="j-hartmann/emotion-english-roberta-large",
         source="https://huggingface.co/j-hartmann/emotion-english-roberta-large",
     ),
+    Mark(
+        "speechbrain/emotion-recognition-wav2vec2-IEMOCAP",
+        ("iemocap",),
+        "trained on IEMOCAP; which sessions were held back is not known to us",
+        "https://huggingface.co/speechbrain/emotion-recognition-wav2vec2-IEMOCAP",
+    ),
 )
 
 
@@ -81,16 +95,20 @@ KNOWN: tuple[Mark, ...] = (
 def marks_of(place: Path | str, known: Iterable[Mark] = KNOWN) -> tuple[Mark, ...]:
     """The marks of a model: a name, a file of weights, or a folder (of a hub, or of a training run).
 
-    Recognised by name, by what its `config.json` says it was made from, by the hash of its weights, and by
-    the marks that it carries itself.
+    Recognised by name, by what its `config.json` and its card (`README.md`) say it was made from and on, by
+    the hash of its weights, and by the marks that it carries itself.
     """
     listed = list(known)
     found = [mark for mark in listed if _named(str(place), mark)]
     path = Path(place)
     if path.is_dir():
-        found += [mark for mark in listed if any(_named(name, mark) for name in _made_from(path))]
+        text = _card_of(path)
+        about = _header_of(text)
+        names = [*_made_from(path), *_said_of(about, text)]
+        found += [mark for mark in listed if any(_named(name, mark) for name in names)]
         found += [mark for file in sorted(path.glob("*.safetensors")) for mark in _carried(file, listed)]
         found += _own_mark(path)
+        found += [] if found else _learnt(path, about)  # what is known of a model says more
     elif path.is_file():
         found += _carried(path, listed)
     return tuple({mark.encoder: mark for mark in reversed(found)}.values())[::-1]
@@ -108,10 +126,61 @@ def _made_from(folder: Path) -> list[str]:
     return [value for key in ("_name_or_path", "name_or_path") if isinstance(value := config.get(key), str)]
 
 
+def _card_of(folder: Path) -> str:
+    """The text of a model card; empty where there is none that can be read."""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as stream:
+            return stream.read(_CARD)
+    except OSError:
+        return ""
+
+
+def _header_of(card: str) -> dict[str, Any]:
+    """The YAML at the top of a model card: language, licence, data sets, the model that it was made from."""
+    found = _HEADER.match(card)
+    try:
+        about = yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError:
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _said_of(about: Mapping[str, Any], card: str) -> Iterator[str]:
+    """Names that a card gives the model itself or what it was made from; its title with hyphens."""
+    yield from _texts(about.get("base_model"))
+    yield from _texts(about.get("model_name"))
+    entries = about.get("model-index")
+    for entry in entries if isinstance(entries, list) else []:
+        yield from _texts(entry.get("name") if isinstance(entry, dict) else None)
+    for title in _TITLE.findall(card)[:1]:
+        yield "-".join(title.split())
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _learnt(folder: Path, about: Mapping[str, Any]) -> Iterator[Mark]:
+    """What an unknown model's card lists among its data sets."""
+    names = [name.lower() for name in _texts(about.get("datasets"))]
+    data = tuple(dict.fromkeys(word for name in names for word in _DATA.findall(name)))
+    if data:
+        yield Mark(
+            _label(folder), data, "listed among its data sets by its model card; which part is not known"
+        )
+
+
+def _label(folder: Path) -> str:
+    """A folder's name; in a Hugging Face cache (`models--org--name/snapshots/REVISION`) the model's."""
+    if folder.parent.name != "snapshots":
+        return folder.name
+    return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+
+
 def _own_mark(folder: Path) -> Iterator[Mark]:
     data = _json(folder / MARKER).get("data")
     if isinstance(data, list) and data:
-        yield Mark(folder.name, tuple(map(str, data)), f"marked by its {MARKER}")
+        yield Mark(_label(folder), tuple(map(str, data)), f"marked by its {MARKER}")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from typing import Any, cast
 from erc_cli import options
 from erc_cli.errors import UsageError, nearest
 from erc_cli.preset_check import check
-from erc_cli.preset_edit import drop, keep, modalities_of, override, refuse_stale_fusion
+from erc_cli.preset_edit import drop, keep, modalities_of, override
 from erc_cli.preset_file import FILE, Preset, Problem, Use, complain, read_preset
+from erc_cli.preset_swap import refuse_stale_fusion
 from erc_cli.registry import Registry, listed
 from erc_cli.specs import PresetSpec
 from erc_cli.stages import split_options

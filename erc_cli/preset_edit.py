@@ -13,6 +13,7 @@ from erc_cli import options
 from erc_cli.errors import UsageError, nearest
 from erc_cli.preset_check import check
 from erc_cli.preset_file import STAGES, Preset, Problem, Use, complain
+from erc_cli.preset_swap import forget_training
 from erc_cli.registry import Registry, listed
 from erc_cli.specs import ExtractorSpec, FusionSpec
 from erc_cli.types import Modality
@@ -25,9 +26,9 @@ _EXAMPLE = "For instance: --set text.past=1, or --set text.use=minilm"
 def override(preset: Preset, settings: Iterable[str], registry: Registry | None = None) -> Preset:
     """The preset with `--set` settings: `text.past=1`, `extractors.text.past=2`, `text.use=minilm`.
 
-    Values are YAML. Another plugin starts from its own defaults. With a registry the outcome is
-    checked, and files are looked for in the current folder before the preset's own. Of a preset that
-    is about to be trained, `fusion.layers=3` may also be an option of the plugin's training.
+    Values are YAML. Another plugin starts from its own defaults, see `preset_swap`. With a registry the
+    outcome is checked, and files are looked for in the current folder before the preset's own. Of a preset
+    that is about to be trained, `fusion.layers=3` may also be an option of the plugin's training.
 
     Raises:
         UsageError: a setting is not KEY=VALUE, names nothing, or does not fit the plugin.
@@ -40,7 +41,9 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
         if registry is not None and preset.recipe:
             keys = _where_it_belongs(preset, keys, registry)
         pairs[i] = keys, value
-        preset = _set(preset, keys, value)
+        before, preset = preset, _set(preset, keys, value)
+        if registry is not None and keys[-1] == "use" and _uses(before) != _uses(preset):
+            preset = forget_training(preset, keys[-2], registry)
     if registry is None or not pairs:
         return preset
     for keys, _ in pairs:
@@ -54,35 +57,9 @@ def override(preset: Preset, settings: Iterable[str], registry: Registry | None 
     return preset
 
 
-def refuse_stale_fusion(before: Preset, after: Preset, registry: Registry) -> None:
-    """A trained fusion reads the features of the branches that it was trained with, and no others.
-
-    Told before anything is loaded; two plugins may give features of one width, and the answers would
-    then be wrong without a word.
-
-    Raises:
-        UsageError: `after` has another plugin in a branch of `before`, or a new branch, and the same
-            trained fusion.
-    """
-    if before.fusion != after.fusion or not _is_trained(after.fusion, registry):
-        return
-    for modality, use in after.extractors.items():
-        old = before.extractors.get(modality)
-        if old is not None and old.name == use.name:
-            continue
-        learnt = f"on the features of {old.name}" if old is not None else f"without {modality}"
-        raise UsageError(
-            f"--set {modality}.use={use.name}: the fusion of preset {before.name!r} was trained"
-            f" {learnt}; those of {use.name} would mislead it.",
-            hint=f"Train one for it: erc train {before.name} --set {modality}.use={use.name} --data NAME:PATH"
-            " -o RUN, or name one that was: --set fusion.weights=FILE",
-        )
-
-
-def _is_trained(use: Use, registry: Registry) -> bool:
-    """Whether one of its options names a file of weights."""
-    schema = options.schema(registry.fusion(use.name).build, options.NOTHING)
-    return any(schema[name].takes_file for name in use.options if name in schema)
+def _uses(preset: Preset) -> tuple[str, ...]:
+    """The names of its plugins."""
+    return (preset.fusion.name, *(f"{m}={use.name}" for m, use in preset.extractors.items()))
 
 
 def _where_it_belongs(preset: Preset, keys: Keys, registry: Registry) -> Keys:

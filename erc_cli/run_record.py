@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,8 +105,8 @@ def take_over(run: Run, start: Path) -> None:
     for modality in run.preset.extractors:
         stage = str(modality)
         done = done_stage(start, stage)
-        if done is None or done_stage(run.folder, stage) is not None:
-            continue
+        if done is None or _plugin(theirs, stage) != _plugin(ours, stage):
+            continue  # nothing was fitted there, or this run has another branch in its place
         same = all(
             theirs["config"][part].get(stage) == ours["config"][part].get(stage)
             for part in ("extractors", "train")
@@ -115,12 +116,18 @@ def take_over(run: Run, start: Path) -> None:
                 f"{start}: its {stage} branch was trained with other settings, data or seed.",
                 hint="Leave out --from, or give a run of the same branch.",
             )
-        for name in _files(done.options, start):
-            link_or_copy(start / name, run.folder / name)
-        note_stage(run.folder, stage, done)
-    _copy_features(start / FEATURES, run.folder / FEATURES)
-    if start.name.startswith("seed-"):  # features of folds lie beside the seeds that share them
-        _copy_features(start.parent / FEATURES, (run.shared or run.folder) / FEATURES)
+        if done_stage(run.folder, stage) is None:
+            for name in _files(done.options, start):
+                link_or_copy(start / name, run.folder / name)
+            note_stage(run.folder, stage, done)
+        _copy_features(start / FEATURES, run.folder / FEATURES, stage)
+        if start.name.startswith("seed-"):  # features of folds lie beside the seeds that share them
+            _copy_features(start.parent / FEATURES, (run.shared or run.folder) / FEATURES, stage)
+
+
+def _plugin(record: Mapping[str, Any], stage: str) -> str | None:
+    name: str | None = record["config"]["extractors"].get(stage, {}).get("use")
+    return name
 
 
 def frozen_files(run: Run, modality: Modality) -> dict[str, Path]:
@@ -155,11 +162,13 @@ def take_frozen(run: Run, modality: Modality) -> Trained:
     return Trained(options, {"frozen": hashes})
 
 
-def _copy_features(source: Path, target: Path) -> None:
-    """Those that are not there yet."""
+def _copy_features(source: Path, target: Path, stage: str) -> None:
+    """Those of a branch that are not there yet; their names do not say which plugin made them."""
+    own = re.compile(rf".+-{stage}(\.safetensors|-of-\d+)")
     for path in sorted(source.rglob("*.safetensors")):
-        new = target / path.relative_to(source)
-        if not new.exists():
+        place = path.relative_to(source)
+        new = target / place
+        if own.fullmatch(place.parts[0]) and not new.exists():
             new.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(path, new)
 

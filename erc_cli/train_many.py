@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -87,6 +87,8 @@ def prepare(request: Request, report: Report) -> list[Run]:
     registry = load_registry()
     recipe = override(find_preset(request.preset, registry, recipe=True), request.settings, registry)
     recipe = drop(recipe, request.drop, registry)
+    if request.settings or request.drop:
+        recipe = replace(recipe, meta=_of_another(recipe.meta))
     first = Run(
         preset=recipe,
         registry=registry,
@@ -105,6 +107,11 @@ def prepare(request: Request, report: Report) -> list[Run]:
         return [first]
     numbers = range(request.seed, request.seed + request.seeds)
     return [_of_seed(first, number) for number in numbers]
+
+
+def _of_another(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What still holds of a preset's words about itself where a run changes the recipe."""
+    return {key: value for key, value in meta.items() if key not in ("sources", "limits", "command")}
 
 
 def _of_seed(run: Run, seed: int) -> Run:

@@ -11,7 +11,7 @@ import pytest
 from conftest import EMOTIONS
 
 from erc_cli import paper
-from erc_cli.ablation_plan import Choice, Plan, filled, make_plan, split_values, with_settings
+from erc_cli.ablation_plan import Choice, Plan, filled, make_plan, setting_of, split_values, with_settings
 from erc_cli.errors import UsageError
 from erc_cli.fakes import FakePlugin
 from erc_cli.preset import Preset, Use
@@ -200,6 +200,12 @@ def test_figures_stand_beside_the_papers_settings_only() -> None:
     assert f1(WHOLE, data="emorynlp") is None
     assert f1(WHOLE, count=1109) is None
     assert f1(WHOLE, count=2608) == 66.71  # without its two corrupt clips
+
+
+def test_a_residual_path_is_not_the_papers_setting(registry: Registry) -> None:
+    theirs, ours = preset(encoders=1, layers=5), preset(encoders=1, layers=5, residual=True)
+    assert paper.printed("meld", "test", 2610, setting_of(theirs, registry)) is not None
+    assert paper.printed("meld", "test", 2610, setting_of(ours, registry)) is None
 
 
 def test_the_papers_tables_agree_with_one_another() -> None:

@@ -15,7 +15,7 @@ from textkit import write_model
 
 from erc_cli.contamination import KNOWN, MARKER, Mark, marks_in, marks_of, refuse, spoilt, told
 from erc_cli.errors import UsageError
-from erc_cli.preset import find_preset
+from erc_cli.preset import find_preset, override
 from erc_cli.registry import load_registry
 from erc_cli.weights import read_weights
 from erc_text_minilm.network import load, save
@@ -36,10 +36,11 @@ def test_known_encoders_and_where_that_is_known_from() -> None:
         "tae898/emoberta-large",
         "j-hartmann/emotion-english-distilroberta-base",
         "j-hartmann/emotion-english-roberta-large",
+        "speechbrain/emotion-recognition-wav2vec2-IEMOCAP",
     }
     page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
     for mark in KNOWN:
-        assert "meld" in mark.data
+        assert {"meld", "iemocap"} & set(mark.data)
         assert mark.encoder in page
         assert mark.source in page
 
@@ -62,6 +63,64 @@ def test_what_a_model_was_made_from_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"_name_or_path": NAMES[2]}))
     assert [mark.encoder for mark in marks_of(tmp_path)] == [NAMES[2]]
     (tmp_path / "config.json").write_text("{")
+    assert marks_of(tmp_path) == ()
+
+
+def test_the_sound_of_a_preset_is_looked_at_too(tmp_path: Path) -> None:
+    folder = tmp_path / "emotion-recognition-wav2vec2-IEMOCAP"
+    folder.mkdir()
+    registry = load_registry()
+    settings = ["audio.use=speechbrain", f"audio.weights={folder}"]
+    found = override(find_preset("default", registry, recipe=True), settings, registry)
+    (mark,) = marks_in(found, registry)
+    assert (mark.stage, mark.data) == ("audio", ("iemocap",))
+
+
+CARDS = {
+    "---\nlicense: mit\nbase_model: tae898/emoberta-large\n---\n# Mine\n": NAMES[1],
+    "---\nbase_model:\n- roberta-base\n- j-hartmann/emotion-english-roberta-large\n---\n": NAMES[3],
+    "---\nmodel-index:\n- name: emoberta-base\n  results: []\n---\n": NAMES[0],
+    '---\nlanguage: "en"\n---\n\n# Emotion English DistilRoBERTa-base\n\n# Description\n': NAMES[2],
+    "# Emotion English DistilRoBERTa-base\n": NAMES[2],
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_renamed_copy_is_recognised_by_its_card(card: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    assert [mark.encoder for mark in marks_of(folder)] == [CARDS[card]]
+
+
+def test_a_card_s_data_sets_mark_a_model_that_erc_does_not_know(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--someone--friends-bert" / "snapshots" / "0123456789"
+    snapshot.mkdir(parents=True)
+    names = ["declare-lab/MELD", "x/IEMOCAP_text", "go_emotions", "meldung", 7]
+    (snapshot / "README.md").write_text(f"---\n{yaml.safe_dump({'datasets': names})}---\n", encoding="utf-8")
+    (mark,) = marks_of(snapshot)
+    assert (mark.encoder, mark.data) == ("someone/friends-bert", ("meld", "iemocap"))
+    assert "model card" in mark.known
+    with pytest.raises(UsageError, match="someone/friends-bert has learnt from it"):
+        refuse([mark], ["meld"], allow=False)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        *("", "# RoBERTa", "---\n", "---\n[1, 2]\n---\n", "---\na: [\n---\n", "---\ndatasets: 3\n---\n"),
+        *("---\nmodel-index: [1]\n---\n", "---\ndatasets: [go_emotions, wikipedia]\n---\n# BERT\n"),
+        "# Mine\nBetter than j-hartmann/emotion-english-distilroberta-base, MELD: 60.\n",
+    ],
+)
+def test_other_cards_say_nothing(card: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(card, encoding="utf-8")
+    assert marks_of(tmp_path) == ()
+
+
+def test_labels_alone_say_nothing(tmp_path: Path) -> None:
+    """Seven emotions are the labels of many data sets, and of models that never saw MELD."""
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": dict(enumerate(sorted(EMOTIONS)))}))
     assert marks_of(tmp_path) == ()
 
 

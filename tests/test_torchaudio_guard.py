@@ -32,6 +32,8 @@ try:
     torchaudio.functional.forced_align(tone, tone, tone, tone)
 except RuntimeError as error:
     assert mode == "native" or "compiled part" in str(error), error
+except ValueError:  # the compiled part is there, and a tone is no labels
+    assert mode == "native"
 print(mode)
 """
 

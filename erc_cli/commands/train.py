@@ -141,7 +141,8 @@ def _say(run: Run, *, wanted: str, quiet: bool) -> None:
 
     joint = bool(stage_options(run.preset, FUSION).joint)
     stages = placements_in_training(run.preset, run.registry, (run.device, run.precision), joint=joint)
-    asked = {stage: one for stage, one in stages.items() if stage in run.stages}
+    fitted = {stage for stage in run.stages if not stage_options(run.preset, stage).frozen}
+    asked = {stage: one for stage, one in stages.items() if stage in fitted}
     say_placements(asked, wanted, quiet=quiet)
     marks = marks_in(run.preset, run.registry, recipe=True)
     if any(spoilt(marks, name) for name in run.datasets):
