@@ -22,6 +22,7 @@ from conftest import ROOT, Erc, needs
 
 from erc_cli.errors import ErcError
 from erc_cli.fakes import FakeExtractor, FakeFusion
+from erc_cli.learning import Progress
 from erc_cli.live import PIECE, Settled, reach_of, settle, whole_readers
 from erc_cli.media import probe
 from erc_cli.pipeline import Model, extract, fuse
@@ -265,12 +266,13 @@ def test_a_text_beyond_the_reach_changes_nothing(tiny_bert: Path, tmp_path: Path
 
 
 def test_audio_and_faces_state_whether_they_normalise() -> None:
+    from erc_audio_prosody.context import REACH
     from erc_audio_prosody.extractor import ProsodyExtractor
     from erc_cli.hearing import SoundExtractor
 
     options = {"max_seconds": 30.0, "silence_db": -60.0, "log": True}
     assert reach_of(ProsodyExtractor(**options, context=False)) == (0, 0)
-    assert reach_of(ProsodyExtractor(**options, context=True)) is None
+    assert reach_of(ProsodyExtractor(**options, context=True)) == REACH
     net: Any = None
     assert reach_of(SoundExtractor(net)) == (0, 0)
     assert reach_of(SoundExtractor(net, normalise="speaker")) is None
@@ -344,14 +346,125 @@ def test_on_a_terminal_rows_come_above_the_bar(tiny_bert: Path, tmp_path: Path) 
     assert "Rows come at the end" not in text
 
 
-def test_the_default_says_why_its_rows_come_at_the_end(erc: Erc, tmp_path: Path) -> None:
-    needs_parselmouth()
-    sound(tmp_path / "talk.wav")
-    script(tmp_path / "talk.srt")
-    done = erc("predict", tmp_path / "talk.wav", "--drop", "visual", "--jsonl", "-")
+def test_a_preset_that_reads_the_whole_says_so(erc: Erc, tiny_bert: Path, tmp_path: Path) -> None:
+    preset = tiny_preset(tmp_path / "preset", tiny_bert)
+    whole_dialogues(preset.parent / "m2fnet.safetensors", json.loads((tiny_bert / "config.json").read_text()))
+    late = preset.read_text()
+    preset.write_text(late.replace("{use: late, weights: fusion", "{use: m2fnet, weights: m2fnet"))
+    done = erc("predict", "-t", script(tmp_path / "t.srt"), "-p", preset, "--jsonl", "-")
     assert done.returncode == 0, done.stderr
-    assert "Rows come at the end: audio (prosody) reads the whole conversation." in done.stderr
+    assert "Rows come at the end: fusion (m2fnet) reads the whole conversation." in done.stderr
     assert len(done.stdout.splitlines()) == 3
+
+
+def whole_dialogues(path: Path, config: Mapping[str, Any]) -> None:
+    """M2FNet's fusion over text alone, untrained."""
+    from conftest import EMOTIONS
+
+    from erc_fusion_m2fnet.fusion import NetworkFusion
+    from erc_fusion_m2fnet.model import FusedModel
+    from erc_fusion_m2fnet.shape import Shape
+
+    shape = Shape(
+        widths={TEXT: config["hidden_size"]},
+        classes=len(EMOTIONS),
+        encoders=1,
+        layers=1,
+        heads=2,
+        width=None,
+        feed_forward=8,
+        hidden=8,
+        dropout=0.0,
+        positions=True,
+        residual=False,
+    )
+    NetworkFusion("m2fnet", [FusedModel("m2fnet", shape)], np.ones(2, np.float32)).save(path)
+
+
+def default_on_the_example(root: Path) -> tuple[Any, Any]:
+    """The preset `default` and its recording."""
+    from erc_cli.prediction import Wanted, choose, load
+    from erc_cli.recording import open_recording
+    from erc_cli.registry import load_registry
+
+    registry = load_registry()
+    loaded = load(choose(Wanted("default", device="cpu"), registry), registry)
+    example = root / "examples" / "conversation.mp4"
+    return loaded, open_recording(example, example.with_suffix(".srt"), registry)
+
+
+def test_the_default_answers_while_the_recording_is_read(root: Path) -> None:
+    """A row is there soon after the next utterance was read, which its words and prosody look at."""
+    needs_parselmouth()
+    loaded, recording = default_on_the_example(root)
+    assert whole_readers(loaded.model) == []
+    said = recording.conversation.utterances
+    read = [0.0]  # seconds of the recording
+    told: list[float] = []
+
+    def report(step: Progress) -> None:
+        if step.stage == "media":
+            read.append(max(read[-1], float(step.done)))
+
+    def rows(first: int, predictions: Sequence[Prediction]) -> None:
+        assert first == len(told)
+        told.extend(read[-1] for _ in predictions)
+
+    live = loaded.answer_live(recording, rows, report)
+    assert len(told) == len(said) == 8
+    for now, after in zip(told, said[1:], strict=False):
+        assert now <= after.end + 1.5
+    same(live.predictions, loaded.answer(recording).predictions)
+
+
+def test_lines_of_the_default_are_the_whole_result(erc: Erc, root: Path) -> None:
+    needs_parselmouth()
+    example = root / "examples" / "conversation.mp4"
+    done = erc("predict", example, "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    assert "Rows come at the end" not in done.stderr
+    plain = json.loads(erc("predict", example, "--json", "-q").stdout)["utterances"]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["label"] for line in lines] == [row["label"] for row in plain]
+    assert len(lines) == 8
+    for line, row in zip(lines, plain, strict=True):
+        assert line["probabilities"] == pytest.approx(row["probabilities"], abs=1e-6)
+        for modality in ("text", "audio", "visual"):
+            here, there = line["modalities"][modality], row["modalities"][modality]
+            assert here["status"] == there["status"]
+            if there["status"] == "ok":
+                assert here["probabilities"] == pytest.approx(there["probabilities"], abs=1e-6)
+
+
+class Differences(FakeFusion):
+    """Reads the last features: prosody's figures beside what was heard before, and of the neighbours."""
+
+    __slots__ = ()
+
+    def predict(self, conversation: Conversation, features: Mapping[Modality, Features]) -> np.ndarray:
+        if AUDIO not in features:
+            return super().predict(conversation, features)
+        sums = features[AUDIO].values[:, 8:].reshape(-1, self.classes, 8).sum(axis=2)
+        said: np.ndarray = np.exp(np.tanh(sums))
+        return said / said.sum(axis=1, keepdims=True)
+
+
+def test_prosody_as_it_is_heard_is_that_of_the_whole(tmp_path: Path) -> None:
+    """Beyond what it remembers, too, and with its wishes granted one by one."""
+    needs_parselmouth()
+    from erc_audio_prosody.context import MEMORY
+    from erc_audio_prosody.extractor import ProsodyExtractor
+
+    count = MEMORY + 40
+    media = probe(sound(tmp_path / "talk.wav", seconds=0.3 * count))
+    said = [Utterance(0.3 * i, 0.3 * i + 0.25 * (i % 9 != 4), "", "AB"[i * i % 3 // 2]) for i in range(count)]
+    extractor = ProsodyExtractor(max_seconds=30.0, silence_db=-60.0, log=True, context=True)
+    made = Model(LABELS, {AUDIO: extractor}, Differences(len(LABELS)))
+    pieces = list(settle(made, Conversation(tuple(said)), media))
+    assert len(pieces) > count / 2
+    together = whole(made, Conversation(tuple(said)), media)
+    assert {one.opinions[AUDIO].status for one in together} == {Status.OK, Status.SILENT}
+    same(joined(pieces), together)
 
 
 def on_a_terminal(*args: object) -> str:

@@ -12,6 +12,7 @@ import parselmouth
 import pytest
 
 from erc_audio_prosody import build, erc_extractors
+from erc_audio_prosody.context import MEMORY, REACH, with_context
 from erc_audio_prosody.extractor import HIGHEST, LOWEST, TYPICAL
 from erc_audio_prosody.harmonicity import harmonicity
 from erc_audio_prosody.praat import FIGURES, measure, pause_frames, syllable_peaks
@@ -273,16 +274,74 @@ def test_gather_says_why_a_row_is_absent() -> None:
     assert np.array_equal(features.values[0], TYPICAL)
 
 
+def of_level(level: float) -> Encoded:
+    """Typical figures but for the intensity."""
+    figures = TYPICAL.copy()
+    figures[1] = level
+    return Encoded(figures)
+
+
 def test_context_by_hand() -> None:
-    low, high = TYPICAL.copy(), TYPICAL.copy()
-    low[1], high[1] = 50.0, 70.0
-    rows = [Encoded(low), Encoded(None, Status.SILENT), Encoded(high), Encoded(high)]
-    values = gathered(build(context=True), rows).values.reshape(4, 4, 8)[:, :, 1]
-    typical, mean = TYPICAL[1], (50.0 + 70.0 + 70.0) / 3
-    #                       own, less the mean, before, after; a neighbour that is absent is typical
-    assert values[0] == pytest.approx([50, 50 - mean, typical, typical])
-    assert values[2] == pytest.approx([70, 70 - mean, typical, 70])
-    assert values[3] == pytest.approx([70, 70 - mean, 70, typical])
+    rows = [of_level(50), Encoded(None, Status.SILENT), of_level(70), of_level(60)]
+    features = gathered(build(context=True), rows)
+    values, typical = features.values.reshape(4, 4, 8)[:, :, 1], TYPICAL[1]
+    #                   own, less what was heard so far, before, after; an absent neighbour is typical
+    assert values[0] == pytest.approx([50, 0, typical, typical])
+    assert values[1] == pytest.approx([0, 0, 0, 0])
+    assert values[2] == pytest.approx([70, 70 - 60, typical, 60])
+    assert values[3] == pytest.approx([60, 60 - 60, 70, typical])
+
+
+def test_everybody_heard_so_far_counts_whoever_speaks() -> None:
+    levels = [50, 60, 70, 40, 55, 45]
+    rows = [of_level(level) for level in levels]
+    mixed = Conversation(tuple(Utterance(i, i + 1, "a", who) for i, who in enumerate("ABACBA")))
+    found = [build(context=True).gather(said, rows).values for said in (talk(6), mixed)]
+    assert np.array_equal(*found)
+    beside = [level - np.mean(levels[: i + 1]) for i, level in enumerate(levels)]
+    assert found[0].reshape(-1, 4, 8)[:, 1, 1] == pytest.approx(beside, abs=1e-4)
+
+
+def test_nobody_present_and_no_utterance_at_all() -> None:
+    extractor = build(context=True)
+    assert extractor.gather(Conversation(()), []).values.shape == (0, 32)
+    features = gathered(extractor, [Encoded(None, Status.SILENT), None, None])
+    assert not features.values.any()
+    assert not features.present.any()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.8, 0.02])
+def test_rows_of_a_part_are_those_of_the_whole(share: float) -> None:
+    """To the last bit: from what is within reach, and from all that was heard, with one ahead."""
+    count, random = 3 * MEMORY, np.random.default_rng(0)
+    values = np.exp(random.normal(0, 2, (count, 8))).astype(np.float32)
+    present, typical = random.random(count) < share, np.ones(8, np.float32)
+    whole = with_context(values, present, typical)
+    for row in (0, 1, 2, MEMORY, MEMORY + 1, count - 2, count - 1, *random.integers(0, count, 40)):
+        for begin in (0, max(row - REACH[0], 0)):
+            part = slice(begin, row + REACH[1] + 1)
+            found = with_context(values[part], present[part], typical)
+            assert np.array_equal(found[row - begin], whole[row]), row
+
+
+def test_what_comes_later_changes_nothing() -> None:
+    extractor, random = build(log=True, context=True), np.random.default_rng(0)
+    rows = [Encoded(row) for row in np.exp(random.normal(0, 1, (40, 8))).astype(np.float32) * TYPICAL]
+    rows[7] = Encoded(None, Status.SILENT)
+    said = talk(40)
+    whole = extractor.gather(said, rows)
+    for row in range(40):
+        heard = slice(0, row + 2)
+        part = extractor.gather(Conversation(said.utterances[heard]), rows[heard])
+        np.testing.assert_allclose(part.values[row], whole.values[row], rtol=1e-6, atol=1e-6)
+        assert part.status[row] == whole.status[row]
+
+
+def test_what_was_long_ago_is_forgotten() -> None:
+    loud, usual = [of_level(75)] * MEMORY, [of_level(55)] * (MEMORY + 1)
+    values = gathered(build(context=True), [*loud, *usual]).values.reshape(-1, 4, 8)
+    assert values[-2, 1, 1] == pytest.approx(-20 / (MEMORY + 1), abs=1e-4)
+    assert values[-1, 1, 1] == 0.0
 
 
 def test_log_only_changes_the_long_tailed_figures() -> None:

@@ -22,7 +22,7 @@ def build(
 
     `silence_db`: an utterance that nowhere reaches this level is silent (dB of the root mean square
     below full scale). `log`: figures with long tails on a logarithmic scale. `context`: beside an
-    utterance's figures, its difference from the conversation's mean, and the neighbours' figures.
+    utterance's figures, its difference from the mean of what was heard so far, and the neighbours' figures.
     """
     from erc_audio_prosody.extractor import ProsodyExtractor
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from erc_audio_prosody.context import REACH, with_context
 from erc_cli.hearing import status_of
 from erc_cli.types import Clip, Conversation, Encoded, Features, Head, Status, Utterance, Wish
 
 if TYPE_CHECKING:
-    from erc_cli.types import BoolArray, FloatArray
+    from erc_cli.types import FloatArray
 
 RATE = 16_000  # of `Clip.sound`
 STEADY = 3.0  # dB: sound without voice that varies less is noise, not a whisper
@@ -44,9 +45,9 @@ class ProsodyExtractor:
         return None
 
     @property
-    def reach(self) -> tuple[int, int] | None:
-        """None with context: the mean is of the whole conversation. Else an utterance is heard by itself."""
-        return None if self._context else (0, 0)
+    def reach(self) -> tuple[int, int]:
+        """With context, what was heard before an utterance, and the next one. Else it is heard by itself."""
+        return REACH if self._context else (0, 0)
 
     def wish(self, utterance: Utterance) -> Wish:
         """The utterance's sound, at most `max_seconds` of it; nothing if it has no length."""
@@ -81,21 +82,19 @@ class ProsodyExtractor:
             status_of(row, utterance) for row, utterance in zip(rows, conversation.utterances, strict=True)
         )
         present = np.array([s is Status.OK for s in status], dtype=np.bool_)
-        values = np.tile(TYPICAL, (len(rows), 1))
-        for i, row in enumerate(rows):
-            if row is not None and row.values is not None:
-                values[i] = np.clip(_filled(row.values), LOWEST, HIGHEST)
+        figures = [TYPICAL if row is None or row.values is None else row.values for row in rows]
+        values = np.clip(_filled(np.array(figures, np.float32).reshape(-1, len(TYPICAL))), LOWEST, HIGHEST)
         typical = TYPICAL
         if self._log:
             values, typical = _logarithmic(values), _logarithmic(TYPICAL)
         if self._context:
-            values = _with_context(values, present, typical)
+            values = with_context(values, present, typical)
         values[~present] = 0.0
         return Features(values, present, status)
 
 
 def _filled(figures: FloatArray) -> FloatArray:
-    """`figures` [8] with what is not finite replaced by the typical value."""
+    """`figures` [..., 8] with what is not finite replaced by the typical value."""
     return np.where(np.isfinite(figures), figures, TYPICAL).astype(np.float32)
 
 
@@ -104,15 +103,3 @@ def _logarithmic(values: FloatArray) -> FloatArray:
     scaled = values.copy()
     scaled[..., LONG_TAILED] = np.log1p(scaled[..., LONG_TAILED])
     return scaled
-
-
-def _with_context(values: FloatArray, present: BoolArray, typical: FloatArray) -> FloatArray:
-    """Beside `values` [n, 8]: less the mean of the present rows, of the row before, of the row after.
-
-    At the ends, and where the neighbour is absent, its figures are the typical ones.
-    """
-    known = np.where(present[:, None], values, typical)
-    mean = values[present].mean(axis=0) if present.any() else typical
-    before = np.concatenate([typical[None], known[:-1]])[: len(values)]
-    after = np.concatenate([known[1:], typical[None]])[: len(values)]
-    return np.concatenate([values, values - mean, before, after], axis=1).astype(np.float32)
