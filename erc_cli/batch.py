@@ -58,6 +58,11 @@ class Plan:
     entries: tuple[Entry, ...]
     unchanged: tuple[str, ...]
 
+    @property
+    def total(self) -> int:
+        """How many recordings will be done or fail."""
+        return len(self.jobs) + sum(entry.state == "failed" for entry in self.entries)
+
 
 # --- what results depend on ----------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Lines:
     total: int
     say: Callable[[str], None]
     placed: Callable[[dict[str, Placement]], None]
-    done: int = 0
+    ready: int = 0
 
     def loaded(self, placements: dict[str, Placement]) -> None:
         """Where the model runs."""
@@ -66,11 +66,11 @@ class Lines:
         """Nothing."""
 
     def ended(self, entry: Entry) -> None:
-        """`3 of 12 done: sub/talk.mp4 (3.2 s)`."""
+        """`3 of 12: sub/talk.mp4 done (3.2 s)`, or `failed`, with the reason."""
         if entry.state == "skipped":
             return
-        self.done += 1
-        said = f"{self.done} of {self.total} {entry.state}: {shown(entry.name)}"
+        self.ready += 1
+        said = f"{self.ready} of {self.total}: {shown(entry.name)} {entry.state}"
         self.say(f"{said} ({entry.seconds:.1f} s)" if entry.error is None else f"{said}: {_why(entry)}")
 
 
@@ -83,6 +83,7 @@ class Bars:
     say: Callable[[str], None]
     placed: Callable[[dict[str, Placement]], None]
     tasks: dict[str, Any] = field(default_factory=dict)
+    failed: int = 0
 
     def loaded(self, placements: dict[str, Placement]) -> None:
         """Where the model runs."""
@@ -105,6 +106,8 @@ class Bars:
         if entry.state != "skipped":
             self.bars.advance(self.whole)
         if entry.error is not None:
+            self.failed += 1
+            self.bars.update(self.whole, note=f"{self.failed} failed")
             self.say(f"Failed: {shown(entry.name)}: {_why(entry)}")
 
 
@@ -182,6 +185,8 @@ def document(tally: Tally, folder: str) -> Mapping[str, Any]:
     }
 
 
-def cut_off(done: int, total: int, seconds: float) -> str:
-    """What to say after Ctrl-C."""
-    return f"{done} of {total} done in {clock(seconds)}. {GO_ON}"
+def cut_off(tally: Tally, total: int, seconds: float) -> str:
+    """What to say after Ctrl-C, of `total` recordings that were to be done."""
+    done, failed = len(tally.names("done")), len(tally.names("failed"))
+    wrong = f", {failed} failed" if failed else ""
+    return f"{done} of {total} done{wrong} in {clock(seconds)}. {GO_ON}"

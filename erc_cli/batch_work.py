@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from erc_cli.batch import Job, stat_of
-from erc_cli.errors import ErcError
+from erc_cli.errors import ErcError, UsageError
 from erc_cli.features import sha256_of
 from erc_cli.learning import Report
 from erc_cli.prediction import Chosen, Loaded, load, open_inputs
 from erc_cli.registry import Registry
 from erc_cli.transcribing import Plan
-from erc_cli.types import Result
+from erc_cli.types import MediaInfo, Result
 from erc_cli.writing import write_result
 
 #: with these, the next recording cannot be written either
@@ -113,9 +113,19 @@ def _do(bench: Bench, job: Job) -> Outcome:
     if inputs.transcriber is not None:  # one for all recordings: it may hold a network
         bench.transcriber = bench.transcriber or inputs.transcriber
         inputs = replace(inputs, transcriber=bench.transcriber)
-    recording = open_inputs(inputs, bench.registry, bench.report)
+    refused: list[UsageError] = []
+    outputs = list(job.outputs)
+
+    def check(media: MediaInfo | None) -> None:
+        refused[:], outputs[:] = _sorted_out(media, job.outputs, bench.registry)
+        if refused and not outputs:
+            raise refused[0]
+
+    recording = open_inputs(inputs, bench.registry, bench.report, check=check)
     result = bench.ready().answer(recording, bench.report)
-    write(result, job.outputs, bench.registry, bench.report)
+    write(result, outputs, bench.registry, bench.report)
+    if refused:  # what can be written is there; the recording has failed all the same
+        raise refused[0]
     return Outcome(
         media_sha256=None if result.media is None else result.media.sha256,
         media_stat=stat,
@@ -123,6 +133,23 @@ def _do(bench: Bench, job: Job) -> Outcome:
         utterances=len(result.utterances),
         warnings=tuple(dict.fromkeys(notice.code for notice in result.warnings)),
     )
+
+
+def _sorted_out(
+    media: MediaInfo | None, outputs: Sequence[tuple[Path, str]], registry: Registry
+) -> tuple[list[UsageError], list[tuple[Path, str]]]:
+    """Why some of the outputs cannot be written for that medium, and the other ones."""
+    refused: list[UsageError] = []
+    possible: list[tuple[Path, str]] = []
+    for path, format in outputs:
+        check = registry.writer(format).check or (lambda media: None)
+        try:
+            check(media)
+        except UsageError as error:
+            refused.append(error)
+            continue
+        possible.append((path, format))
+    return refused, possible
 
 
 def write(result: Result, outputs: Sequence[tuple[Path, str]], registry: Registry, report: Report) -> None:

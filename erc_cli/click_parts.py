@@ -28,12 +28,9 @@ def device_options(function: F) -> F:
     return device(precision(function))
 
 
-def recording_options(function: F) -> F:
-    """The options that say what is read of one recording, and by which preset."""
-    from erc_cli import completion
-
+def transcript_options(function: F) -> F:
+    """The options that say which transcript is read of one recording, and how."""
     path = click.Path(path_type=Path)
-    wanted: dict[str, Any] = {"multiple": True, "shell_complete": completion.modalities, "metavar": "M"}
     columns = "What a table calls start, end, text, speaker."
     options = (
         click.option(
@@ -44,6 +41,19 @@ def recording_options(function: F) -> F:
         ),
         click.option("--columns", multiple=True, metavar="F=NAME,…", help=columns),
         click.option("--speakers", type=path, metavar="FILE", help="YAML that renames or merges them."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def recording_options(function: F) -> F:
+    """The options that say what is read of one recording, and by which preset."""
+    from erc_cli import completion
+
+    wanted: dict[str, Any] = {"multiple": True, "shell_complete": completion.modalities, "metavar": "M"}
+    options = (
+        transcript_options,
         click.option(
             "-p",
             "--preset",

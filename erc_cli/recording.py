@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from erc_cli.transcripts import read_transcript
 from erc_cli.types import Conversation, MediaInfo, Notice, Transcript
 
 OUTSIDE = "outside_media"
+#: told of the medium (None: a text alone) before any work; a UsageError ends it
+Check = Callable[[MediaInfo | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,24 @@ class Recording:
         return Conversation(self.transcript.utterances)
 
 
-def open_inputs(inputs: Inputs, registry: Registry, report: Report = lambda step: None) -> Recording:
+def open_inputs(
+    inputs: Inputs,
+    registry: Registry,
+    report: Report = lambda step: None,
+    *,
+    check: Check = lambda media: None,
+) -> Recording:
     """`open_recording` of what was named; without a transcript, what the transcriber makes.
+
+    `check` is asked about the medium before a transcriber listens to it; it may raise.
 
     Raises:
         UsageError: one of the files is not there or not usable, or nobody speaks in the medium.
         ErcError: the transcriber lacks something that the user can get.
     """
     if inputs.transcript is None:
-        return _transcribed(inputs, report)
-    return open_recording(
+        return _transcribed(inputs, report, check)
+    recording = open_recording(
         inputs.media,
         inputs.transcript,
         registry,
@@ -72,6 +82,8 @@ def open_inputs(inputs: Inputs, registry: Registry, report: Report = lambda step
         columns=inputs.columns,
         speakers=inputs.speakers,
     )
+    check(recording.media)
+    return recording
 
 
 def open_recording(
@@ -101,12 +113,13 @@ def open_recording(
     return Recording(script, info, tuple(notices))
 
 
-def _transcribed(inputs: Inputs, report: Report) -> Recording:
+def _transcribed(inputs: Inputs, report: Report, check: Check) -> Recording:
     """The recording, with what is heard in it."""
     if inputs.media is None or inputs.transcriber is None:
         raise UsageError("There is no transcript.", hint="Name it with --transcript FILE.")
     renamed = read_speaker_map(inputs.speakers) if inputs.speakers is not None else None
     info = _probe(inputs.media)
+    check(info)
     script = transcribe(inputs.transcriber, info, report, renamed.applied if renamed else None)
     return Recording(script, info, (*script.warnings, *info.warnings))
 

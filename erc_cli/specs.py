@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from erc_cli.learning import Dataset, JointBranch, Trained
-from erc_cli.types import Extractor, Fusion, Modality, Transcriber, Transcript
+from erc_cli.types import Extractor, Fusion, MediaInfo, Modality, Transcriber, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,8 @@ class WriterSpec:
     The path is in the folder of the final file. Keyword-only parameters of `write` are options with
     defaults, for who calls it with them, as `erc report` does. `leaves_out`: what of a result the
     format cannot hold, to end the words "Left out: …", said when such a file is written.
+    `check(media)`, where there is one, is asked before any work: it raises a `UsageError` if no
+    result of that medium (None: of a text alone) can be written.
     """
 
     name: str
@@ -135,6 +137,7 @@ class WriterSpec:
     needs: tuple[str, ...] = ()
     extra: str | None = None
     leaves_out: str = ""
+    check: Callable[[MediaInfo | None], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

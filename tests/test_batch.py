@@ -253,6 +253,20 @@ def test_fail_fast_stops_and_says_what_is_left(erc: Erc, preset: Path, tmp_path:
     assert re.search(r"not begun +2", done.stderr)
 
 
+def test_what_a_format_cannot_hold_costs_no_other_format(erc: Erc, preset: Path, tmp_path: Path) -> None:
+    needs("PIL", "matplotlib")
+    media, out = tmp_path / "media", tmp_path / "out"
+    recording(media / "talk")
+    both = erc("predict", media, "-p", preset, "-o", out, "--format", "video", "--format", "json")
+    assert both.returncode == 3
+    assert "talk.wav has sound only" in both.stderr
+    assert entries(out)["talk.wav"]["outputs"] == ["talk.json"]
+    alone = erc("predict", media, "-p", preset, "-o", tmp_path / "films", "--format", "video")
+    assert alone.returncode == 3
+    assert "fusion:" not in alone.stderr, "the model was loaded"
+    assert "talk.wav has sound only" in alone.stderr
+
+
 def test_a_full_disk_is_told_and_leaves_nothing_half(preset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

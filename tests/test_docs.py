@@ -105,6 +105,17 @@ def test_every_dependency_is_documented_with_its_licence() -> None:
     assert [w for w in sorted(words) if not re.search(rf"\b{re.escape(w)}\b", text)] == []
 
 
+def test_every_extra_is_in_all_or_said_not_to_be() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (everything,) = extras.pop("all")
+    inside = set(re.findall(r"\w+", everything.partition("[")[2]))
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    row = re.search(r"^\| `all` \|(.*?)\|", text, re.MULTILINE)
+    outside = re.search(r"^Not in `all`:(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert row and set(re.findall(r"`(\w+)`", row[1])) == inside
+    assert outside and set(extras) - inside <= set(re.findall(r"`(\w+)`", outside[1]))
+
+
 @pytest.mark.parametrize(
     "page",
     [

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Erc
+from conftest import ROOT, Erc, needs
 from formatkit import DATA, SAID, saved, written
+from mediakit import Audio, sweep, write
 
 from erc_cli.errors import UsageError
 from erc_cli.prediction import find_transcript, open_recording
@@ -63,6 +64,40 @@ def test_what_is_refused(erc: Erc, tmp_path: Path, arguments: tuple[str, ...], s
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_video_of_what_has_no_pictures_is_refused_before_the_work(
+    erc: Erc, tmp_path: Path, command: str
+) -> None:
+    needs("PIL", "matplotlib")
+    hum = write(tmp_path / "talk.wav", audio=Audio(sweep(6), codec="pcm_s16le"))
+    for medium, said, hint in (
+        ((), "words only", "erc predict VIDEO"),
+        ((hum,), "sound only", "-o out.html"),
+    ):
+        done = erc(command, *medium, "-t", SCRIPT, "-o", tmp_path / "a.json", "-o", tmp_path / "a.mp4")
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert said in done.stderr
+        assert hint in done.stderr
+        assert "fusion:" not in done.stderr, "the model was loaded"
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_ablate_reads_what_predict_reads(erc: Erc, tmp_path: Path) -> None:
+    table = saved(tmp_path, "talk.csv", TABLE)
+    names = saved(tmp_path, "names.yaml", "S1: Monica\nS2: Ross\n")
+    columns = "start=Begin,end=Stop,text=Words,speaker=Who"
+    done = erc(
+        *("ablate", "--transcript", table, "--columns", columns, "--speakers", names),
+        *("--drop", "audio", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert [u["speaker"] for u in json.loads(done.stdout)["utterances"]] == ["Monica", "Ross"]
+    refused = erc("ablate", "default", "--data", "meld:x", "--speakers", names)
+    assert refused.returncode == 2
+    assert "--speakers belongs to a recording" in refused.stderr
 
 
 def test_transcripts_beside_a_medium_by_their_ending(tmp_path: Path) -> None:

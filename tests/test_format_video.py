@@ -349,7 +349,7 @@ def saved(result: Result, path: Path) -> Path:
 
 
 def test_a_result_without_a_recording(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the result has none"):
+    with pytest.raises(UsageError, match="there are words only"):
         written(result_of(None, Utterance(0, 1, "Hi.")), tmp_path / "out.mp4")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 from dataclasses import replace
 from importlib import import_module
@@ -13,7 +15,7 @@ import pytest
 from formatkit import AWKWARD, LABELS, SAID, WRITERS, codes, read, result, turns, written
 
 from erc_cli.emotion_colours import colour_of
-from erc_cli.types import Modality, Opinion, Status, Utterance
+from erc_cli.types import MediaInfo, Modality, Opinion, Status, Utterance
 
 NEEDS_ARROW = pytest.mark.skipif(
     not import_module("importlib.util").find_spec("pyarrow"), reason="needs pyarrow (extra parquet)"
@@ -134,6 +136,28 @@ def test_lone_surrogates_and_controls_are_no_crash(tmp_path: Path, name: str) ->
     path = written(tmp_path, name, said, labels=("neutral", "joy", "an\nger"))
     path.read_text(encoding="utf-8")
     assert len(read(path).utterances) == 1
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_any_name_of_a_file_that_the_system_takes(tmp_path: Path, name: str) -> None:
+    """The medium beside it has such a name, too."""
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+    spec = WRITERS[name]
+    odd = tmp_path / os.fsdecode(b"-caf\xe9 \"q\" 'x'\n\x1b[31m <&>")
+    media = MediaInfo(odd.with_suffix(".mp4"), "0" * 64, 9.0, video=True, audio=True)
+    path = odd.with_suffix(spec.extensions[0])
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    spec.write(replace(result(*SAID), media=media), path)
+    assert path.stat().st_size > 0
+    if name == "parquet":
+        found = import_module("pyarrow.parquet").read_table(io.BytesIO(path.read_bytes()))
+        assert found.num_rows == len(SAID)
+    elif name in WITH_WORDS:
+        assert [u.text for u in read(path).utterances] == [u.text for u in SAID]
 
 
 NAMES = ("Monica", "Joey", "Ross", "Rachel", "Phoebe", "Chandler", "Janice")

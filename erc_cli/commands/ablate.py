@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from erc_cli import completion
-from erc_cli.click_parts import Command, device_options
+from erc_cli.click_parts import Command, device_options, transcript_options
 from erc_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def _modalities(*names: str, text: str) -> Callable[[Any], Any]:
     ),
 )
 @click.argument("media", required=False, type=click.Path(path_type=Path), metavar="[MEDIA|PRESET]")
-@click.option("-t", "--transcript", type=click.Path(path_type=Path), help="SRT, VTT, ASS, JSON, CSV or TSV.")
-@click.option("--transcript-format", metavar="NAME", help="Its format, where name and content mislead.")
+@transcript_options
 @click.option(
     "-p",
     "--preset",
@@ -96,7 +95,7 @@ def command(context: click.Context, /, **typed: Any) -> None:
 
     only_with_data = {name: typed.pop(name) for name in _DATA_ONLY}
     if typed["data"]:
-        _refuse(context, ("transcript", "transcript_format"), "belongs to a recording, not to --data")
+        _refuse(context, _RECORDING_ONLY, "belongs to a recording, not to --data")
         named = typed["media"] and context.get_parameter_source("preset") is not _DEFAULT
         if named:
             raise UsageError("PRESET and --preset name two presets.", hint="Give one of them.")
@@ -111,6 +110,7 @@ def command(context: click.Context, /, **typed: Any) -> None:
 
 
 _DEFAULT = click.core.ParameterSource.DEFAULT
+_RECORDING_ONLY = ("transcript", "transcript_format", "columns", "speakers")
 _DATA_ONLY = (
     "split",
     "keep",
@@ -141,6 +141,8 @@ def _ablate_recording(
     media: Path | None,
     transcript: Path | None,
     transcript_format: str | None,
+    columns: tuple[str, ...],
+    speakers: Path | None,
     preset: str,
     drop: tuple[str, ...],
     settings: tuple[str, ...],
@@ -151,7 +153,7 @@ def _ablate_recording(
 ) -> None:
     """Per utterance, how label and probability change without a modality."""
     from erc_cli import console
-    from erc_cli.commands.work import Inputs, Wanted, find_inputs, load, say, say_placements, talk
+    from erc_cli.commands.work import Inputs, Wanted, find_inputs, load, say, say_placements, talk, with_names
     from erc_cli.example import example_files
     from erc_cli.prediction import check_judged
     from erc_cli.registry import load_registry
@@ -162,6 +164,7 @@ def _ablate_recording(
         inputs = Inputs(media, transcript, f"Using the example: {media}")
     else:
         inputs = find_inputs(media, transcript, registry, "Type: erc ablate --help")
+    inputs = with_names(inputs, columns, speakers)
     say(inputs.note, quiet=quiet)
     wanted = Wanted(preset, (), (), settings, device, precision)
     with console.progress(quiet=quiet) as report:

@@ -96,7 +96,7 @@ class Asked:
 
 def _explain(asked: Asked, registry: Registry) -> None:
     from erc_cli import console
-    from erc_cli.commands.outputs import choose_writers
+    from erc_cli.commands.outputs import choose_writers, media_check
     from erc_cli.commands.work import Wanted, find_inputs, load, say, say_placements, talk, with_names
 
     quiet = asked.quiet
@@ -108,7 +108,8 @@ def _explain(asked: Asked, registry: Registry) -> None:
     say(inputs.note, quiet=quiet)
     wanted = Wanted(asked.preset, asked.drop, asked.keep, asked.settings, asked.device, asked.precision)
     with console.progress(quiet=quiet) as report:
-        work = load(registry, wanted, inputs, asked.transcript_format, report)
+        check = media_check(writers)
+        work = load(registry, wanted, inputs, asked.transcript_format, report, check=check)
         what = _wanted(asked, spans, len(work.recording.transcript.utterances))
         say_placements(work.model.placements, asked.device, quiet=quiet)
         result = _explained(work, what, report)

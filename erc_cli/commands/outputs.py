@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from erc_cli.learning import Report
     from erc_cli.registry import Registry
     from erc_cli.specs import WriterSpec
-    from erc_cli.types import Result
+    from erc_cli.types import MediaInfo, Result
 
 
 def choose_writers(
@@ -65,6 +65,17 @@ def _by_ending(path: Path, known: Mapping[str, WriterSpec]) -> WriterSpec:
 
 def _endings(known: Iterable[str]) -> str:
     return f"Endings: {', '.join(sorted(known))}"
+
+
+def media_check(writers: Iterable[tuple[Path, WriterSpec]]) -> Callable[[MediaInfo | None], None]:
+    """Asks every writer whether results of a medium can be written; for `work.load`."""
+
+    def check(media: MediaInfo | None) -> None:
+        for _, spec in writers:
+            if spec.check is not None:
+                spec.check(media)
+
+    return check
 
 
 def write_all(

@@ -215,7 +215,7 @@ def predict_one(asked: Asked, registry: Registry) -> None:
         ErcError: see `erc_cli.prediction`.
     """
     from erc_cli import console
-    from erc_cli.commands.outputs import write_all
+    from erc_cli.commands.outputs import media_check, write_all
     from erc_cli.commands.screen import Screen
     from erc_cli.commands.work import (
         find_inputs,
@@ -244,7 +244,8 @@ def predict_one(asked: Asked, registry: Registry) -> None:
     say(inputs.note, quiet=asked.quiet)
     screen = Screen.of(asked)
     with console.progress(quiet=asked.quiet, screen=screen.bars) as report:
-        work = load(registry, asked.wanted, inputs, asked.transcript_format, report)
+        check = media_check(writers)
+        work = load(registry, asked.wanted, inputs, asked.transcript_format, report, check=check)
         for path in kept:
             say(f"Written: {path}", quiet=asked.quiet)
         say_placements(work.model.placements, asked.device, quiet=asked.quiet)

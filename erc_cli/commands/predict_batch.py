@@ -57,8 +57,7 @@ def predict_all(asked: Asked, registry: Registry) -> int:
         plan = make_plan(tasks, journal.entries, place, basis, inputs_of, force=asked.force, made=made)
         for line in (*notes, *plan_lines(plan), _tip(len(plan.jobs), asked)):
             say(line, quiet=asked.quiet)
-        total = len(plan.jobs) + sum(entry.state == "failed" for entry in plan.entries)
-        with watching(total, _placed(asked), quiet=asked.quiet) as watch:
+        with watching(plan.total, _placed(asked), quiet=asked.quiet) as watch:
             tally = _run(Run(journal, plan, basis, chosen.wanted, watch), asked)
     return _tell(tally, asked)
 
@@ -77,8 +76,7 @@ def _run(run: Run, asked: Asked) -> Tally:
     try:
         return run.go(jobs=asked.jobs, fail_fast=asked.fail_fast)
     except KeyboardInterrupt:
-        done = sum(job.name in run.tally.again for job in run.plan.jobs)
-        say(cut_off(done, len(run.plan.jobs), monotonic() - begin), quiet=False)
+        say(cut_off(run.tally, run.plan.total, monotonic() - begin), quiet=False)
         raise
 
 

@@ -28,6 +28,7 @@ from erc_cli.prediction import (
 )
 from erc_cli.prediction import load as load_chosen
 from erc_cli.preset import Preset
+from erc_cli.recording import Check
 from erc_cli.registry import Registry
 from erc_cli.transcribing import Plan
 from erc_cli.transcript_write import check_transcript_path
@@ -144,11 +145,17 @@ class Work:
 
 
 def load(
-    registry: Registry, wanted: Wanted, inputs: Inputs, transcript_format: str | None, report: Report
+    registry: Registry,
+    wanted: Wanted,
+    inputs: Inputs,
+    transcript_format: str | None,
+    report: Report,
+    *,
+    check: Check = lambda media: None,
 ) -> Work:
-    """Check everything that is quick to check first, then load what is slow."""
+    """Check everything that is quick to check first (`check`: the medium), then load what is slow."""
     chosen = choose(wanted, registry)
-    recording = open_inputs(replace(inputs, format=transcript_format), registry, report)
+    recording = open_inputs(replace(inputs, format=transcript_format), registry, report, check=check)
     return Work(load_chosen(chosen, registry, report), recording)
 
 

@@ -92,10 +92,16 @@ def _parquet(path: Path) -> Table:
             hint="Type: pip install 'erc-cli[parquet]'. Or save the table as CSV.",
         ) from None
     try:
-        rows = parquet.read_table(path).to_pylist()
+        rows = _rows_of(path, parquet)
     except (OSError, ValueError) as error:  # pyarrow's own errors are kinds of these
         raise UsageError(f"{path}: not readable as Parquet ({error}).", hint=WHOLE) from None
     return _of_rows(path, [{str(k): _text(v) for k, v in row.items()} for row in rows])
+
+
+def _rows_of(path: Path, parquet: Any) -> list[dict[str, Any]]:
+    with path.open("rb") as file:  # pyarrow takes no names that are not UTF-8
+        rows: list[dict[str, Any]] = parquet.read_table(file).to_pylist()
+    return rows
 
 
 def _of_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> Table:

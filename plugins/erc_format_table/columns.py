@@ -25,7 +25,8 @@ def write(result: Result, path: Path) -> None:
     about = {**to_dict(replace(result, utterances=(), predictions=())), "speakers": speaker_summary(result)}
     del about["utterances"]
     meta = json.dumps(about, ensure_ascii=False, default=str).encode("utf-8", errors="replace")
-    parquet.write_table(table.replace_schema_metadata({"erc": meta}), path, compression="zstd")
+    with path.open("wb") as file:  # pyarrow takes no names that are not UTF-8
+        parquet.write_table(table.replace_schema_metadata({"erc": meta}), file, compression="zstd")
 
 
 def _array(column: Column, arrow: Any) -> Any:

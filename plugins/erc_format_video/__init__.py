@@ -8,7 +8,7 @@ from pathlib import Path
 from erc_cli.hookspecs import hookimpl
 from erc_cli.learning import Report
 from erc_cli.specs import WriterSpec
-from erc_cli.types import Result
+from erc_cli.types import MediaInfo, Result
 
 
 def _write(
@@ -24,6 +24,13 @@ def _write(
     write(result, path, report=report, say=say)
 
 
+def _check(media: MediaInfo | None) -> None:
+    """No video of sound or of a text alone: told before anything is computed."""
+    from erc_format_video.refusals import with_pictures
+
+    with_pictures(media)
+
+
 @hookimpl
 def erc_writers() -> Sequence[WriterSpec]:
     """The writer `video`."""
@@ -36,5 +43,6 @@ def erc_writers() -> Sequence[WriterSpec]:
             needs=("PIL", "matplotlib"),
             extra="video",
             leaves_out="the labels that did not win, modalities",
+            check=_check,
         ),
     )

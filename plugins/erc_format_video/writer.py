@@ -19,6 +19,7 @@ from erc_cli.types import MediaInfo, Result
 from erc_format_video.drawing import Drawing
 from erc_format_video.picture import PictureTrack, look_at
 from erc_format_video.planes import Look
+from erc_format_video.refusals import with_pictures
 from erc_format_video.sound import SoundTrack, sound_track
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def write(result: Result, path: Path, *, report: Report, say: Say) -> None:
         UsageError: there is no recording with pictures, it is gone, or it is another file than it was.
         ErcError: it cannot be decoded or written.
     """
-    media = _checked(result.media)
+    media = with_pictures(result.media)
+    _check_file(media)
     look = look_at(media.path)
     kind = _FORMATS.get(path.suffix.lower(), "mp4")
     options = {} if kind == "matroska" else {"movflags": "+faststart"}
@@ -56,14 +58,8 @@ def write(result: Result, path: Path, *, report: Report, say: Say) -> None:
         ) from error
 
 
-def _checked(media: MediaInfo | None) -> MediaInfo:
-    if media is None:
-        raise UsageError("A video needs a recording, and the result has none.", hint=_HINT)
-    if not media.video:
-        raise UsageError(
-            f"{media.path} has sound only: there are no pictures to draw into.",
-            hint="Write a page or subtitles: -o out.html, -o out.ass",
-        )
+def _check_file(media: MediaInfo) -> None:
+    """It must be there, and be the one that the result is about."""
     if not media.path.is_file():
         raise UsageError(f"The recording {media.path} is not there.", hint=_HINT)
     with media.path.open("rb") as file:
@@ -73,7 +69,6 @@ def _checked(media: MediaInfo | None) -> MediaInfo:
             f"{media.path} is another file than the one that the result is about (its SHA-256 differs).",
             hint=_HINT,
         )
-    return media
 
 
 def _convert(
