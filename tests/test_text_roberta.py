@@ -346,3 +346,26 @@ def test_fitted_together_with_a_fusion(tiny_roberta: Path, tiny_meld: Path, tmp_
     with torch.no_grad():
         features, _ = branch.forward([branch.inputs(talks[0])])
     np.testing.assert_allclose(made.gather(talks[0], [None] * 5).values, features.numpy(), atol=2e-2)
+
+
+def test_fitted_together_in_batches_of_like_length(
+    tiny_roberta: Path, tiny_meld: Path, tmp_path: Path
+) -> None:
+    """More utterances than are padded together, of many lengths: each has the features it has alone."""
+    from erc_data_meld.meld import Meld
+    from erc_text_minilm.joint import TOGETHER
+    from erc_text_minilm.roberta import joint
+
+    more = {"past": 2, "future": 1, "speakers": True, "max_tokens": 60, "epochs": 1, "lr": 1e-3}
+    more |= {"layer_decay": 0.9, "batch": 8, "average": 0.5, "pooling": "own"}
+    branch = joint(job(tiny_meld, tmp_path), init=str(tiny_roberta), **more)
+    branch.network.eval()
+    talks = Meld(tiny_meld).read("train").conversations[:12]
+    inputs = [branch.inputs(talk) for talk in talks]
+    assert sum(len(talk.utterances) for talk in talks) > TOGETHER
+    assert len({len(sample.ids) for one in inputs for sample in one}) > 3
+    with torch.no_grad():
+        features, logits = branch.forward(inputs)
+        alone = [branch.forward([one]) for one in inputs]
+    np.testing.assert_allclose(features, torch.cat([f for f, _ in alone]), atol=1e-5)
+    np.testing.assert_allclose(logits, torch.cat([own for _, own in alone]), atol=1e-5)

@@ -20,6 +20,8 @@ from erc_text_minilm.training import Settings, begin, optimizer_groups, options_
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray
 
+TOGETHER = 32  # utterances that are padded to one length
+
 
 class JointEncoder:
     """The pretrained encoder with its own head; `forward` keeps the gradients."""
@@ -54,7 +56,11 @@ class JointEncoder:
     def forward(self, batch: Sequence[object]) -> tuple[Tensor, Tensor]:
         """Features [n, d] and logits [n, classes] of all utterances of the conversations."""
         samples = [s for talk in cast("Sequence[tuple[Sample, ...]]", batch) for s in talk]
-        features = self._model.features(*self._model.inputs(samples))
+        order = sorted(range(len(samples)), key=lambda i: len(samples[i].ids))
+        # Utterances of like length together: one long one does not pad the whole batch.
+        parts = [order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)]
+        read = [self._model.features(*self._model.inputs([samples[i] for i in part])) for part in parts]
+        features = torch.cat(read)[torch.tensor(order, device=read[0].device).argsort()]
         logits: Tensor = self._model.head(self._model.dropout(features))
         return features, logits
 
