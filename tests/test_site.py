@@ -206,7 +206,8 @@ def _refused(line: str, *tolerated: type[Exception]) -> list[str]:
         except (*tolerated, click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
             continue  # --help, --version, the name of a group
         except (click.ClickException, ErcError) as error:
-            wrong.append(f"{line}: {error}")
+            if not str(error).endswith("does not exist."):  # what an earlier command of the page makes
+                wrong.append(f"{line}: {error}")
     return wrong
 
 
