@@ -104,6 +104,7 @@ def one_fold(plan: CrossFit, number: int) -> Features:
             read=_without(job.read, plan.name, rest),
             folder=folder,
             report=_labelled_report(job.report, f"fold {number + 1}/{len(dealt)}: "),
+            fold=True,
         )
         made = plan.features(plan.fit(seen), folder, pick(whole, dealt[number]))
         shutil.rmtree(folder)

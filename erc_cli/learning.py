@@ -121,7 +121,8 @@ class TrainJob:
     The plugin writes into `folder`, and resumes from what it finds there; what does not depend on
     `seed` may be kept in `shared`, which the runs of several seeds have in common. `device` is where
     its networks are to be fitted, `precision` (fp32, bf16, fp16) what they reckon in meanwhile; who
-    heeds them says so in its spec.
+    heeds them says so in its spec. `fold`: the branch is one of several that only give out-of-fold features
+    (see `erc_cli.crossfit`), and may be a cheaper one.
     """
 
     read: Callable[[str, str], Split]
@@ -133,6 +134,7 @@ class TrainJob:
     shared: Path
     device: str = "cpu"
     precision: str = "fp32"
+    fold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

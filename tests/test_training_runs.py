@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import EMOTIONS, PHRASES, Erc
+from safetensors.numpy import load_file
 
 from erc_cli.errors import UsageError
 from erc_cli.preset import find_preset, override
@@ -117,7 +119,7 @@ def test_joint_training_gives_a_preset(recipe: Path, erc: Erc, tiny_meld: Path, 
     assert "'late' can be trained jointly" in done.stderr
 
 
-def test_a_first_data_set_is_learnt_once_for_all_seeds(
+def test_a_first_data_set_is_learnt_once_for_all_seeds_and_members(
     recipe: Path, erc: Erc, tiny_meld: Path, tmp_path: Path
 ) -> None:
     comments = tmp_path / "goemotions"
@@ -141,6 +143,12 @@ def test_a_first_data_set_is_learnt_once_for_all_seeds(
     assert alone.returncode == 0, alone.stderr
     same = [(tmp_path / p / "text.safetensors").read_bytes() for p in ("one", "s/seed-1")]
     assert same[0] == same[1]
+    averaged = erc("train", recipe, *common, "--set", "train.text.members=2", "-o", tmp_path / "both")
+    assert averaged.returncode == 0, averaged.stderr
+    members = [load_file(tmp_path / f"s/seed-{seed}/text.safetensors") for seed in (0, 1)]
+    for name, value in load_file(tmp_path / "both" / "text.safetensors").items():
+        middle = sum(member[name].astype(np.float32) for member in members) / 2
+        assert np.array_equal(value, middle.astype(value.dtype)), name  # members are the runs of two seeds
     absent = erc("train", recipe, *data, "--set", "train.text.first=[goemotions]", "-o", tmp_path / "x")
     assert absent.returncode == 2
     assert "train.text.first: goemotions is not among the data sets of the stage" in absent.stderr

@@ -6,11 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from erc_cli.errors import UsageError
 from erc_cli.learning import FusionJob, Labelled
 from erc_cli.metrics import class_prior
 from erc_cli.types import Modality
 from erc_fusion_m2fnet.inputs import Dialogue, dialogues_of, known_targets
+from erc_fusion_m2fnet.lending import Lender, lend, lending, open_lenders
 from erc_fusion_m2fnet.settings import Kind, Settings
 from erc_fusion_m2fnet.shape import Shape
 
@@ -20,30 +23,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Train and dev dialogues of all data sets, and the shares of the classes [classes] in train."""
+    """Train and dev dialogues of all data sets, and the shares of the classes [classes] in train.
+
+    They have what `lenders` lend, too: `train` one draw of it, `dev` the only one.
+    """
 
     train: Sequence[Dialogue]
     dev: Sequence[Dialogue]
     prior: FloatArray
+    lenders: Sequence[Lender] = ()
 
 
-def read_material(job: FusionJob, modalities: Collection[Modality], kind: Kind) -> Material:
-    """Features of the job's data sets, each of which has all `modalities`.
+def read_material(job: FusionJob, modalities: Sequence[Modality], kind: Kind, lent_f1: float) -> Material:
+    """Features of the job's data sets. Each has all `modalities`, but those that are lent by label.
 
     Raises:
-        UsageError: a data set lacks a modality, or a split has no labels.
+        UsageError: a data set lacks a modality, a split has no labels, or a lender cannot lend.
         ErcError: a feature is NaN or infinite.
     """
-    names = paired(job.data, modalities, kind)
+    homes = lending(job.data, modalities)
+    own = [m for m in modalities if m not in homes]
+    names = paired({n: has for n, has in job.data.items() if n not in homes.values()}, own, kind)
 
     def labelled(name: str, split: str) -> Labelled:
-        return job.labelled(name, split, modalities)
+        return job.labelled(name, split, own)
 
     train, dev = (gathered(names, split, labelled) for split in ("train", "dev"))
-    return Material(train, dev, class_prior(known_targets(train), len(job.labels)))
+    prior = class_prior(known_targets(train), len(job.labels))
+    lenders = open_lenders(job, homes, prior, lent_f1)
+    train, dev = (
+        lend(dialogues, side, np.random.default_rng(job.seed))
+        for dialogues, side in ((train, lenders.train), (dev, lenders.dev))
+    )
+    return Material(train, dev, prior, lenders.train)
 
 
-def gathered(names: Sequence[str], split: str, labelled: Callable[[str, str], Labelled]) -> list[Dialogue]:
+def gathered(
+    names: Sequence[str], split: str, labelled: Callable[[str, str], Labelled]
+) -> Sequence[Dialogue]:
     """The labelled dialogues of a split of every data set.
 
     Raises:

@@ -23,6 +23,7 @@ from erc_fusion_m2fnet.calibration import calibrate, figures, place_of
 from erc_fusion_m2fnet.data import Material, read_material, shape_of
 from erc_fusion_m2fnet.fusion import NetworkFusion
 from erc_fusion_m2fnet.inputs import Batch, Dialogue, absences, collate, padding_waste, shuffled, statistics
+from erc_fusion_m2fnet.lending import lend
 from erc_fusion_m2fnet.model import FusedModel, answer
 from erc_fusion_m2fnet.settings import ConcatSettings, Kind, Settings
 from erc_fusion_m2fnet.shape import Shape
@@ -39,7 +40,7 @@ def train_fusion(job: FusionJob, settings: ConcatSettings, kind: Kind) -> Traine
     A finished network is kept in a file until the stage is done.
     """
     modalities = tuple(m for m in Modality if m in job.heads)
-    material = read_material(job, modalities, kind)
+    material = read_material(job, modalities, kind, settings.lent_f1)
     first = material.train[0].features
     shape = shape_of(settings, {m: first[m].values.shape[1] for m in modalities}, len(job.labels))
     models = [member(job, settings, kind, shape, material, i) for i in range(settings.ensemble)]
@@ -73,7 +74,8 @@ def _fit(
     weights = class_weights(material.prior, settings.balance)
 
     def batches(epoch: int) -> Iterator[Batch]:
-        yield from training_batches(material.train, model.shape.widths, settings, (seed, epoch))
+        train = lend(material.train, material.lenders, np.random.default_rng((seed, epoch, 1)))
+        yield from training_batches(train, model.shape.widths, settings, (seed, epoch))
 
     def loss(batch: Batch) -> Tensor:
         return cross_entropy(model(batch.values, batch.present), judged(batch), weights)
@@ -136,6 +138,8 @@ def finish(
         "padding_waste": round(padding_waste(material.train, settings.batch, job.seed), 4),
         "parameters": sum(p.numel() for p in models[0].parameters()),
     }
+    if material.lenders:
+        metrics["reliability"] = {str(one.modality): one.reliability for one in material.lenders}
     return Trained({"weights": WEIGHTS}, metrics)
 
 

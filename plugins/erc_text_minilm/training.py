@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from erc_cli.device import PRECISIONS
 from erc_cli.errors import UsageError
-from erc_cli.files import atomic_write
 from erc_cli.fitting import Plan, bucketed, fit, seed_everything
 from erc_cli.learning import Report, Trained, TrainJob
 from erc_cli.metrics import class_prior, confusion, scores
@@ -61,32 +58,34 @@ class Phase:
 
 
 def train_encoder(job: TrainJob, settings: Settings, window: Window) -> Trained:
-    """Fine-tune `members` times, average the weights, keep what is best on dev.
+    """Fine-tune `members` times, each to its best epoch on dev, and average the weights.
 
     Writes `text.safetensors` and `tokenizer.json`. Members start from the same weights and differ
     in the order of examples and in dropout, so that their average is a network too (Wortsman et
-    al. 2022, model soups). A finished member is kept in a file until the stage is done.
+    al. 2022, model soups); it is kept even if dev likes one member better: picking that one would pick
+    noise. A finished member is kept in a file until the stage is done. A fold has one member: five of each
+    would be twenty-five trainings.
     """
     settings = _in_precision(job, settings)
+    if job.fold:
+        settings = replace(settings, members=1)
     tokenizer = read_tokenizer(find_init(settings.init) / TOKENIZER)
     names = [name for name in job.data if name not in settings.first]
     train, dev = (gather_examples(job, names, split, tokenizer, window) for split in ("train", "dev"))
     model = begin(job, settings, window)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    candidates: dict[str, dict[str, Tensor]] = {}
+    networks: dict[str, dict[str, Tensor]] = {}
     for member in range(settings.members):
         model.load_state_dict(start)
-        candidates[f"member {member + 1}"] = _member(job, settings, window, model, train, dev, member)
+        networks[f"member {member + 1}"] = _member(job, settings, window, model, train, dev, member)
     if settings.members > 1:
-        candidates["average"] = _mean(list(candidates.values()))
-    figures = {name: _score(model, weights, dev) for name, weights in candidates.items()}
-    best = max(figures, key=lambda name: figures[name]["weighted_f1"])
-    model.load_state_dict(candidates[best])
+        networks["average"] = _mean(list(networks.values()))
+    figures = {name: _score(model, weights, dev) for name, weights in networks.items()}  # the last one stays
     save(model, class_prior(train.targets, len(job.labels)), job.folder / TRAINED, job.labels)
     tokenizer.save(str(job.folder / TOKENIZER))
     for member in range(settings.members):
         _member_path(job, member).unlink(missing_ok=True)
-    return Trained(options_of(window, settings), {"dev": {"kept": best, **figures}, "init": settings.init})
+    return Trained(options_of(window, settings), {"dev": figures, "init": settings.init})
 
 
 def _in_precision(job: TrainJob, settings: Settings) -> Settings:
@@ -124,19 +123,16 @@ def _member(
     dev: Examples,
     member: int,
 ) -> dict[str, Tensor]:
-    """The weights of the member's best epoch, fitted now or by an earlier run."""
+    """The weights of the member's best epoch, as they are stored, fitted now or by an earlier run."""
     path = _member_path(job, member)
-    if path.exists():
-        finished: dict[str, Tensor] = load_file(path)
-        return finished
-    stage = "text" if settings.members == 1 else f"text-{member + 1}"
-    # Seeds of neighbouring runs do not meet.
-    phase = Phase(stage, settings.epochs, job.seed * 100 + member, job.folder)
-    _fit(phase, settings, window, model, train, dev, job.report)
-    weights = {name: value.cpu().clone() for name, value in model.state_dict().items()}
-    with atomic_write(path, force=True) as draft:
-        draft.write_bytes(save_tensors(weights))
-    return weights
+    if not path.exists():
+        stage = "text" if settings.members == 1 else f"text-{member + 1}"
+        # Members of neighbouring runs do not meet; one run of five has the members of five runs of one.
+        seed = 100 * (job.seed * settings.members + member)
+        phase = Phase(stage, settings.epochs, seed, job.folder)
+        _fit(phase, settings, window, model, train, dev, job.report)
+        save(model, class_prior(train.targets, len(job.labels)), path, job.labels)
+    return load(path, settings.kind)[0].state_dict()
 
 
 def _first(job: TrainJob, settings: Settings, window: Window, path: Path) -> None:
