@@ -12,7 +12,8 @@ from typing import Any
 
 from erc_cli.contamination import KEY
 from erc_cli.files import atomic_write, read_json
-from erc_cli.report_tables import mean_std, p_value
+from erc_cli.report_tables import evaluation_tables
+from erc_cli.reports import markdown
 
 FILE = "card.md"
 METRICS = "metrics.json"
@@ -76,41 +77,12 @@ def _list(content: str | list[str]) -> Iterator[str]:
 
 def _test_figures(metrics: Mapping[str, Any]) -> Iterator[str]:
     for document in metrics.get("evaluations", []):
-        data = document["data"]
-        size = ", ".join(f"{data[k]} {k}" for k in ("dialogues", "utterances", "pictures") if k in data)
-        seeds = document["seeds"]
+        data, seeds = document["data"], len(document["seeds"])
+        count = "One seed" if seeds == 1 else f"Mean ± deviation of {seeds} seeds"
         yield f"\n## {data['name']}, {data['split']} split\n"
-        count = "one seed" if len(seeds) == 1 else f"mean ± deviation of {len(seeds)} seeds"
-        yield f"{size}; {count}, chosen on {document['selected_on']}. In brackets: 95 % interval over"
-        yield "dialogues (over pictures where there are no dialogues).\n"
-        yield "| system | weighted F1 | accuracy | macro F1 | ECE |\n|---|---|---|---|---|"
-        for name, system in document["systems"].items():
-            cells = [_interval(system[key]) for key in ("weighted_f1", "accuracy", "macro_f1")]
-            yield f"| {name} | {' | '.join(cells)} | {_ece(system)} |"
-        for name, figure in document.get("differences", {}).items():
-            low, high = figure["ci95"]
-            interval = f"paired interval {low:+.2f} to {high:+.2f}"
-            p = f", p {p_value(figure['p_holm'])} after Holm" if "p_holm" in figure else ""
-            yield f"\nWeighted F1, {name}: {figure['weighted_f1']:+.2f} ({interval}{p})."
-        yield from _classes(document)
-
-
-def _interval(figure: Mapping[str, Any]) -> str:
-    low, high = figure["ci95"]
-    return f"{mean_std(figure)} [{low:.2f}, {high:.2f}]"
-
-
-def _classes(document: Mapping[str, Any]) -> Iterator[str]:
-    systems = document["systems"]
-    if not systems:
-        return
-    labels = list(next(iter(systems.values()))["per_class"])
-    yield "\nF1 per class:\n"
-    yield f"| system | {' | '.join(labels)} |\n|---|{'---|' * len(labels)}"
-    for name, system in systems.items():
-        yield f"| {name} | {' | '.join(format(system['per_class'][k]['f1'], '.1f') for k in labels)} |"
-    rows = next(iter(systems.values()))["per_class"]
-    yield f"| *support* | {' | '.join(str(rows[k]['support']) for k in labels)} |"
+        yield f"{count}, chosen on {document['selected_on']}. 95 %: interval over dialogues (over pictures"
+        yield "where there are no dialogues).\n"
+        yield from (markdown(table) for table in evaluation_tables(document))
 
 
 def _making(folder: Path, training: Mapping[str, Any], meta: Mapping[str, Any]) -> Iterator[str]:
@@ -128,9 +100,3 @@ def _making(folder: Path, training: Mapping[str, Any], meta: Mapping[str, Any]) 
     yield f"\nSeed {training.get('config', {}).get('seed', 0)}; {found}."
     sizes = {p.name: p.stat().st_size / 1e6 for p in sorted(folder.glob("*.safetensors"))}
     yield "\nSizes: " + ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items()) + "."
-
-
-def _ece(system: Mapping[str, Any]) -> str:
-    """In the data; and where a head speaks relative to another prior, in the population of that one."""
-    own = system.get("ece_at_prior")
-    return f"{system['ece']:.3f}" + ("" if own is None else f" ({own:.3f} at its prior)")

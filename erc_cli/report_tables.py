@@ -95,7 +95,7 @@ def differences_table(document: Document) -> Table:
 
 
 def classes_table(document: Document) -> Table:
-    """F1 per class, a column for each."""
+    """F1 per class, a column for each, with the intervals of the main system."""
     systems: Document = document["systems"]
     labels = list(next(iter(systems.values()))["per_class"])
     rows = []
@@ -103,8 +103,11 @@ def classes_table(document: Document) -> Table:
         classes = [system["per_class"][label] for label in labels]
         cells = [mean_std({"mean": c["f1"], "std": c.get("std", {}).get("f1")}, 1) for c in classes]
         rows.append((name, *cells))
-    supports = [str(system["per_class"][label]["support"]) for label in labels]
-    return Table("F1 per class", ("system", *labels), (*rows, ("support", *supports)))
+    main = main_system(document)
+    ends = [systems[main]["per_class"][label]["ci95"]["f1"] for label in labels]
+    rows.append((f"95 %, {main}", *(span(pair, digits=1) for pair in ends)))
+    rows.append(("support", *(str(system["per_class"][label]["support"]) for label in labels)))
+    return Table("F1 per class", ("system", *labels), tuple(rows))
 
 
 def confusion_table(document: Document) -> Table:
@@ -170,7 +173,7 @@ def mean_std(figure: Document, digits: int = 2) -> str:
     return mean if std is None else f"{mean} ± {std:.{digits}f}"
 
 
-def span(ends: Sequence[float], *, sign: bool = False) -> str:
+def span(ends: Sequence[float], *, sign: bool = False, digits: int = 2) -> str:
     """`60.10 to 63.20`."""
-    low, high = (f"{end:{'+' if sign else ''}.2f}" for end in ends)
+    low, high = (f"{end:{'+' if sign else ''}.{digits}f}" for end in ends)
     return f"{low} to {high}"

@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,8 @@ def take_over(run: Run, start: Path) -> None:
         done = done_stage(start, stage)
         if done is None or _plugin(theirs, stage) != _plugin(ours, stage):
             continue  # nothing was fitted there, or this run has another branch in its place
-        same = all(
-            theirs["config"][part].get(stage) == ours["config"][part].get(stage)
-            for part in ("extractors", "train")
-        ) and theirs["config"].get("precision") == ours["config"].get("precision")
-        if not same or theirs["data"] != ours["data"] or theirs["config"]["seed"] != ours["config"]["seed"]:
+        made = {name for name, value in done.options.items() if value in _files(done.options, start)}
+        if theirs["data"] != ours["data"] or _recipe(theirs, stage, made) != _recipe(ours, stage, made):
             raise UsageError(
                 f"{start}: its {stage} branch was trained with other settings, data or seed.",
                 hint="Leave out --from, or give a run of the same branch.",
@@ -123,6 +120,14 @@ def take_over(run: Run, start: Path) -> None:
         _copy_features(start / FEATURES, run.folder / FEATURES, stage)
         if start.name.startswith("seed-"):  # features of folds lie beside the seeds that share them
             _copy_features(start.parent / FEATURES, (run.shared or run.folder) / FEATURES, stage)
+
+
+def _recipe(record: Mapping[str, Any], stage: str, made: Collection[str]) -> list[Any]:
+    """What a branch depends on but its data; a preset may have the files that training `made` anywhere."""
+    config = record["config"]
+    options = config["extractors"].get(stage, {}).items()
+    own = {name: value for name, value in options if name not in made}
+    return [own, config["train"].get(stage), config.get("precision"), config["seed"]]
 
 
 def _plugin(record: Mapping[str, Any], stage: str) -> str | None:

@@ -356,7 +356,9 @@ def test_saved_figures_of_a_run_of_seeds(
     card = (seeds / "card.md").read_text()
     f1 = saved["systems"]["text+audio"]["weighted_f1"]
     assert f"{f1['mean']:.2f} ± {f1['std']:.2f}" in card
-    assert "mean ± deviation of 2 seeds" in card
+    assert "Mean ± deviation of 2 seeds" in card
+    assert "### Confusion of" in card
+    assert "| 95 %, " in card
     assert "text.safetensors" in card
 
 

@@ -85,6 +85,11 @@ def test_seeds_side_by_side_and_their_branches_again(
     wrong = erc("train", path, *data, "-o", tmp_path / "d", "--seed", 7, "--from", first)
     assert wrong.returncode == 2
     assert "trained with other settings, data or seed" in wrong.stderr
+    # A trained preset names files of weights, wherever they are; the recipe of the branch is the same.
+    fusion = ["--set", "fusion.layers=2", "--folds", 0]
+    refitted = erc("train", first, *data, *fusion, "--from", first, "-o", tmp_path / "e")
+    assert refitted.returncode == 0, refitted.stderr
+    assert (tmp_path / "e/text.safetensors").read_bytes() == (first / "text.safetensors").read_bytes()
 
 
 def test_folds_and_fusions_side_by_side_are_those_of_one_process(

@@ -37,14 +37,17 @@ class ResNet18(nn.Module):
 
     `width` is that of the first stage, doubled by each of the next three: 64 is ResNet18 (11.2 million
     weights), 16 a sixteenth of the work. `projection`: 300 in the paper.
-    The picture shrinks 32 times (4 in the stem, 2 in each of the stages 2 to 4) and is averaged.
+    The picture shrinks `stem` times in the stem, 2 in each of the stages 2 to 4, and is averaged. 4 is
+    ResNet18's stem; 2, a finer one, is for small pictures: of 48 pixels, 12 would be left before any block.
     """
 
-    def __init__(self, *, width: int = 64, channels: int = 3, projection: int = 300) -> None:
+    def __init__(self, *, width: int = 64, channels: int = 3, projection: int = 300, stem: int = 4) -> None:
         super().__init__()
-        self.width, self.channels = width, channels
+        self.width, self.channels, self.stem = width, channels, stem
         layers: list[nn.Module] = [
-            nn.Conv2d(channels, width, 7, 2, 3, bias=False),
+            nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+            if stem == 4
+            else nn.Conv2d(channels, width, 3, 1, 1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.MaxPool2d(3, 2, 1),

@@ -57,11 +57,14 @@ def train(
     variant: Literal["printed", "detached", "fixed-margin"] = "fixed-margin",
     network: Literal["small", "resnet18"] = "small",
     width: Annotated[int, Between(1)] = 64,
+    stem: Literal[2, 4] = 4,
+    spoil: Annotated[float, Between(0, 0.5)] = 0.0,
 ) -> Trained:
     """Train the expression network on every data set of the job that has pictures of faces."""
     from erc_visual_faces.training import Settings, train_faces
 
-    settings = Settings(epochs, lr, batch, side, smoothing, average, loss, variant, network, width)
+    sizes = (network, width, stem, spoil)
+    settings = Settings(epochs, lr, batch, side, smoothing, average, loss, variant, *sizes)
     return train_faces(job, settings)
 
 

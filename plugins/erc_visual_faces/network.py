@@ -85,7 +85,9 @@ def save_expression_net(net: ExpressionNet, prior: FloatArray, path: Path) -> No
         name: (value.half() if value.ndim > 1 else value).numpy() for name, value in net.state_dict().items()
     }
     body = net.body
-    about = {"network": "resnet18", "width": str(body.width)} if isinstance(body, ResNet18) else None
+    about = None
+    if isinstance(body, ResNet18):
+        about = {"network": "resnet18", "width": str(body.width), "stem": str(body.stem)}
     write_weights(path, {**tensors, "head.prior": prior}, SCHEMA, about)
 
 
@@ -101,7 +103,8 @@ def load_expression_net(path: Path) -> tuple[ExpressionNet, Head]:
     net = ExpressionNet(classes=len(prior))
     if found.metadata.get("network") == "resnet18":
         projection = tensors["head.weight"].shape[1]
-        body = ResNet18(width=int(found.metadata["width"]), channels=1, projection=projection)
+        width, stem = int(found.metadata["width"]), int(found.metadata.get("stem", 4))
+        body = ResNet18(width=width, channels=1, projection=projection, stem=stem)
         net = ExpressionNet(len(prior), body)
     net.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in tensors.items()})
     net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -31,7 +31,8 @@ PROBED = 3000  # training pictures on which the head is fitted to score an epoch
 class Settings:
     """The trainer's options; `side` is the side in pixels of the pictures trained on.
 
-    `loss`: `cross_entropy`, or `margin`, M2FNet's, in one of its variants. `width` is of `resnet18`.
+    `loss`: `cross_entropy`, or `margin`, M2FNet's, in one of its variants. `width` and `stem` are of
+    `resnet18`. `spoil`: share of the pictures made small and blurred, and as many dark and noisy.
     """
 
     epochs: int = 16
@@ -44,6 +45,8 @@ class Settings:
     variant: Variant = "fixed-margin"
     network: str = "small"
     width: int = 64
+    stem: int = 4
+    spoil: float = 0.0
 
 
 def train_faces(job: TrainJob, settings: Settings) -> Trained:
@@ -91,7 +94,9 @@ def train_faces(job: TrainJob, settings: Settings) -> Trained:
 
 
 def _body(settings: Settings) -> ResNet18 | None:
-    return ResNet18(width=settings.width, channels=1) if settings.network == "resnet18" else None
+    if settings.network == "small":
+        return None
+    return ResNet18(width=settings.width, channels=1, stem=settings.stem)
 
 
 def _batches(
@@ -101,7 +106,10 @@ def _batches(
     order = np.random.default_rng((seed, epoch)).permutation(len(pictures))
     for begin in range(0, len(order), settings.batch):
         chosen = order[begin : begin + settings.batch]
-        yield augment(torch.from_numpy(pictures[chosen]), settings.side), torch.from_numpy(targets[chosen])
+        changed = augment(torch.from_numpy(pictures[chosen]), settings.side)
+        if settings.spoil:
+            changed = spoil(changed, settings.spoil)
+        yield changed, torch.from_numpy(targets[chosen])
 
 
 def _objective(net: ExpressionNet, settings: Settings) -> Callable[[tuple[Tensor, Tensor]], Tensor]:
@@ -163,6 +171,20 @@ def augment(pictures: Tensor, side: int) -> Tensor:
     )
     contrast = 1 + (torch.rand(count, 1, 1, 1) * 2 - 1) * 0.3
     return (sampled * contrast).contiguous(memory_format=torch.channels_last)
+
+
+def spoil(pictures: Tensor, share: float) -> Tensor:
+    """Pictures [b, 1, side, side] as cameras spoil them, each way with probability `share`: small (down to
+    a quarter of the side, and up again), dark and noisy (a tenth of the light, noise of 3 grey levels)."""
+    small, dark = torch.rand(2, len(pictures)) < share
+    full = pictures.shape[-1]
+    size = int(torch.randint(full // 4, full * 3 // 4 + 1, ()))  # one for the batch: resizing is by size
+    coarse = nn.functional.interpolate(pictures[small], size=(size, size), mode="area")
+    spoilt = pictures.clone()
+    spoilt[small] = nn.functional.interpolate(coarse, size=(full, full), mode="bilinear")
+    light = 0.1 + 0.9 * torch.rand(len(pictures), 1, 1, 1)
+    noisy = spoilt * light + 3 * torch.randn_like(spoilt)
+    return torch.where(dark[:, None, None, None], noisy, spoilt).contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
