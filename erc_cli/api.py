@@ -6,7 +6,7 @@
     ('text', 'audio')
     >>> for name in ("conversation",):
     ...     result = model.predict(f"examples/{name}.mp4", f"examples/{name}.srt")
-    ...     print(len(result.utterances), result.labels[result.predictions[0].best])
+    ...     print(len(result.utterances), result.label(result.predictions[0]))
     8 joy
 
 Nothing is printed and nothing is downloaded. What was odd about the input is in `Result.warnings`; what
@@ -16,12 +16,13 @@ you can mend is an `ErcError`, whose `hint` says how.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from erc_cli.api_inputs import Asked, set_words
+from erc_cli.certainty import checked
 from erc_cli.learning import Progress, Report
 from erc_cli.prediction import Loaded, Wanted, choose, load
 from erc_cli.registry import load_registry
@@ -75,13 +76,15 @@ class LoadedPreset:
         speakers: AnyPath | Mapping[str, str] | None = None,
         transcript_format: str | None = None,
         transcriber: str | Mapping[str, Any] | None = None,
+        min_confidence: float = 0.0,
         progress: Report | None = None,
     ) -> Result:
         """The emotion that each utterance expresses; arguments as of `predict`."""
+        model = replace(self.loaded, min_confidence=checked(min_confidence, self.labels))
         asked = Asked(media, transcript, columns or {}, speakers, transcript_format, transcriber)
         report, device = progress or _silent, str(self.loaded.about["device"])
         recording = asked.opened(self.loaded.registry, report, device, self.plans)
-        return self.loaded.answer(recording, report)
+        return model.answer(recording, report)
 
     def __repr__(self) -> str:
         uses = self.loaded.preset.extractors
@@ -135,6 +138,7 @@ def predict(
     speakers: AnyPath | Mapping[str, str] | None = None,
     transcript_format: str | None = None,
     transcriber: str | Mapping[str, Any] | None = None,
+    min_confidence: float = 0.0,
     progress: Report | None = None,
 ) -> Result:
     """Which emotion each utterance of a recording expresses, who said it, and how sure that is.
@@ -142,7 +146,7 @@ def predict(
         >>> from erc_cli import predict
         >>> said = [{"start": 0.5, "end": 3.7, "text": "We did it! I am so happy!", "speaker": "Anna"}]
         >>> result = predict("examples/conversation.mp4", said)
-        >>> result.labels[result.predictions[0].best]
+        >>> result.label(result.predictions[0])
         'joy'
 
     Args:
@@ -156,6 +160,8 @@ def predict(
         transcript_format: the file's format, where its name and content mislead.
         transcriber: what makes the transcript where there is none: `"segments"` (times, no words), or with
             options `{"use": "whisper", "weights": "whisper-base"}`.
+        min_confidence: from 0 to 1; an utterance of which no emotion is so probable is labelled
+            `uncertain`: see `Result.label`.
         progress: called with each `Progress` step.
 
     Returns:
@@ -165,13 +171,20 @@ def predict(
         UsageError: an input is not there or not usable, or there is nothing to judge by.
         ErcError: a library or a model is missing, or every modality failed.
     """
-    asked = Asked(media, transcript, columns or {}, speakers, transcript_format, transcriber)
-    report = progress or _silent
     if isinstance(preset, LoadedPreset):
-        model, device = preset.loaded, str(preset.loaded.about["device"])
-        return model.answer(asked.opened(model.registry, report, device, preset.plans), report)
-    registry = load_registry()
-    chosen = choose(Wanted(fspath(preset)), registry)
+        return preset.predict(
+            media,
+            transcript,
+            columns=columns,
+            speakers=speakers,
+            transcript_format=transcript_format,
+            transcriber=transcriber,
+            min_confidence=min_confidence,
+            progress=progress,
+        )
+    asked = Asked(media, transcript, columns or {}, speakers, transcript_format, transcriber)
+    report, registry = progress or _silent, load_registry()
+    chosen = choose(Wanted(fspath(preset), min_confidence=min_confidence), registry)
     recording = asked.opened(registry, report)  # what is wrong with it is told before the slow part
     return load(chosen, registry, report).answer(recording, report)
 

@@ -82,6 +82,7 @@ def basis_of(chosen: Chosen, registry: Registry, settings: Mapping[str, Any]) ->
         "set": list(chosen.wanted.settings),
         "without": sorted(chosen.dropped),
         "precision": chosen.wanted.precision,
+        "min_confidence": chosen.wanted.min_confidence,
     }
     return Basis(
         preset=preset.name,

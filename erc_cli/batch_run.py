@@ -193,6 +193,7 @@ class Run:
             media_stat=done.media_stat,
             transcript_sha256=done.transcript_sha256,
             utterances=done.utterances,
+            uncertain=done.uncertain,
             warnings=done.warnings,
         )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from erc_cli.batch import Job, stat_of
+from erc_cli.certainty import count_of
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.features import sha256_of
 from erc_cli.learning import Report
@@ -35,6 +36,7 @@ class Outcome:
     media_stat: tuple[int, int] | None = None
     transcript_sha256: str | None = None
     utterances: int | None = None
+    uncertain: int | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -131,6 +133,7 @@ def _do(bench: Bench, job: Job) -> Outcome:
         media_stat=stat,
         transcript_sha256=words,
         utterances=len(result.utterances),
+        uncertain=count_of(result) if result.min_confidence else None,
         warnings=tuple(dict.fromkeys(notice.code for notice in result.warnings)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +79,18 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
         with formatter.section("Examples"):
             for line in examples:  # not wrapped: a line must stay fit for copying
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def probability(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """For `callback=`: a number from 0 to 1; `60%` and what is no number are refused."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        told = f"{value!r} is no probability: a number from 0 to 1, such as 0.6."
+        raise click.BadParameter(told, context, parameter)
+    return number
 
 
 class Command(click.Command):

@@ -13,6 +13,8 @@ import colorsys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from erc_cli.types import UNCERTAIN
+
 PALETTE: dict[str, str] = {
     "neutral": "#808080",
     "surprise": "#eeaae1",
@@ -25,6 +27,9 @@ PALETTE: dict[str, str] = {
     "frustrated": "#a91096",
 }
 """Colour of each emotion that has one of its own, by MELD's word for it, else IEMOCAP's."""
+
+GREY = "#4e4e54"
+"""Of `uncertain`, which is no emotion: found and tested like the others, and given to no other label."""
 
 _SAME = {
     "neutral": ("neu", "calm", "none", "others"),
@@ -82,7 +87,7 @@ def _with(label: str, labels: Sequence[str]) -> tuple[str, ...]:
 def _colours(labels: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for label in labels:
-        own = PALETTE.get(_KNOWN.get(label.strip().casefold(), ""))
+        own = GREY if label == UNCERTAIN else PALETTE.get(_KNOWN.get(label.strip().casefold(), ""))
         if own is not None and own not in found.values():
             found[label] = own
     free = (colour for colour in _endless() if colour not in found.values())

@@ -40,7 +40,7 @@ def columns_of(result: Result, *, shares: bool = True) -> dict[str, Column]:
 
     Texts are fit for UTF-8, probabilities sum to 1 in double precision as in the JSON.
     """
-    labels, said = result.labels, result.utterances
+    labels, said, names = result.labels, result.utterances, result.shown_labels
     fused = [_distribution(found.probabilities) for found in result.predictions]
     best = [found.best for found in result.predictions]
     columns = {
@@ -49,7 +49,7 @@ def columns_of(result: Result, *, shares: bool = True) -> dict[str, Column]:
         "end": Column("real", [float(one.end) for one in said]),
         "speaker": Column("text", [_utf8(one.speaker) if one.speaker else None for one in said]),
         "text": Column("text", [_utf8(one.text) for one in said]),
-        "label": Column("word", [labels[i] for i in best], labels),
+        "label": Column("word", [result.label(found) for found in result.predictions], names),
         "confidence": Column("real", [row[i] for row, i in zip(fused, best, strict=True)]),
         **_shares("p_", fused, labels),
     }

@@ -14,7 +14,7 @@ from rich.text import Text
 from erc_cli import console, view
 from erc_cli.console import silence
 from erc_cli.result import utterance_dict
-from erc_cli.types import Modality, Opinion, Prediction, Status, Utterance
+from erc_cli.types import UNCERTAIN, Modality, Opinion, Prediction, Status, Utterance
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,13 +27,20 @@ class Lines:
     """Each answer as one line of JSON, flushed: the elements of `utterances` of the whole result.
 
     A reader that goes away, or a full disk, ends the work; with `go_on` only the lines, and `finish` says
-    so. `screen`: the terminal, if stdout is one.
+    so. `screen`: the terminal, if stdout is one. `least`: the result's `min_confidence`.
     """
 
     def __init__(
-        self, said: Sequence[Utterance], labels: Sequence[str], *, go_on: bool, screen: Console | None = None
+        self,
+        said: Sequence[Utterance],
+        labels: Sequence[str],
+        *,
+        go_on: bool,
+        screen: Console | None = None,
+        least: float = 0.0,
     ) -> None:
-        self._said, self._labels, self._go_on, self._screen = said, labels, go_on, screen
+        self._said, self._labels, self._least = said, labels, least
+        self._go_on, self._screen = go_on, screen
         self._error: OSError | None = None
 
     def __call__(self, first: int, predictions: Sequence[Prediction]) -> None:
@@ -45,7 +52,7 @@ class Lines:
         if self._error is not None:
             return
         text = "".join(
-            _line(utterance_dict(i, self._said[i], one, self._labels)) + "\n"
+            _line(utterance_dict(i, self._said[i], one, self._labels, self._least)) + "\n"
             for i, one in enumerate(predictions, first)
         )
         if self._screen is not None:
@@ -79,7 +86,10 @@ def _write(text: str) -> None:
 
 
 class TableRows:
-    """Rows of the result's table as they come; the columns are as wide as any answer may need."""
+    """Rows of the result's table as they come; the columns are as wide as any answer may need.
+
+    `least`: the result's `min_confidence`.
+    """
 
     def __init__(
         self,
@@ -87,14 +97,16 @@ class TableRows:
         said: Sequence[Utterance],
         labels: Sequence[str],
         modalities: Sequence[Modality],
+        least: float = 0.0,
     ) -> None:
         width = screen.width
         self._screen, self._said, self._labels, self._modalities = screen, said, labels, modalities
+        self._least = least
         self._times = view.time_cells(said, width)
         self._names, name = view.speaker_cells([one.speaker for one in said], width)
         gap = view.gap_of(width)
         time = view.widest("time", self._times)
-        emotion = max(cell_len(f"{label} 100%") for label in labels)
+        emotion = max(cell_len(f"{label} 100%") for label in (*labels, *([UNCERTAIN] if least else [])))
         left = width - time - name - emotion - 3 * gap
         sides = len(modalities) * (SIDE + gap)
         self._sides = width >= view.NARROW and left - sides >= ENOUGH
@@ -121,5 +133,6 @@ class TableRows:
                 for m in (self._modalities if self._sides else ())
             ]
             words = Text(self._said[i].text.replace("\n", " "))
-            rows.add_row(self._times[i], self._names[i], words, view.emotion(one, self._labels), *sides)
+            emotion = view.emotion(one, self._labels, self._least)
+            rows.add_row(self._times[i], self._names[i], words, emotion, *sides)
         self._screen.print(rows)

@@ -52,7 +52,8 @@ class Entry:
 
     `state`: `done`, `failed`, `skipped` (on purpose), or `started`: it was under way when all ended.
     `reason`: why it was done, or skipped. `error`: `message`, `hint`, and of a defect its `traceback`.
-    `media_stat`: bytes and time stamp (ns) of the medium when it was read.
+    `media_stat`: bytes and time stamp (ns) of the medium when it was read. `uncertain`: how many of the
+    `utterances` are labelled so, with `--min-confidence`.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Entry:
     media_stat: tuple[int, int] | None = None
     transcript_sha256: str | None = None
     utterances: int | None = None
+    uncertain: int | None = None
     warnings: tuple[str, ...] = ()
     basis: Basis | None = None
     finished: str = ""

@@ -14,7 +14,7 @@ _HEADS = ("Time", "Speaker", "Text", "Emotion", "")
 
 def line_of(result: Result) -> str:
     """One line: how many utterances, of which file, and what was found most."""
-    said = [result.labels[found.best] for found in result.predictions]
+    said = [result.label(found) for found in result.predictions]
     most = sorted(set(said), key=lambda label: (-said.count(label), label))[:3]
     media = result.media.path if result.media is not None else result.transcript.path
     where = f" of {media.name}" if media is not None else ""
@@ -31,7 +31,7 @@ def table_of(result: Result) -> str:
     rows = []
     pairs = zip(result.utterances[:ROWS], result.predictions, strict=False)
     for said, found in pairs:
-        label = result.labels[found.best]
+        label = result.label(found)
         text = said.text if len(said.text) <= _LONGEST else f"{said.text[: _LONGEST - 1]}…"
         mark = f'<span style="color:{colour_of(label, result.labels)}">&#9632;</span> '
         cells = [clock(said.start), escape(said.speaker or ""), escape(text), mark + escape(label)]

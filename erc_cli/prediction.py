@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from erc_cli import __version__
+from erc_cli import __version__, certainty
 from erc_cli.contamination import as_data, marks_in
 from erc_cli.device import about, find_device
 from erc_cli.errors import UsageError
@@ -68,7 +68,10 @@ Rows = Callable[[int, Sequence[Prediction]], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The preset, what is changed about it (`--drop`, `--keep`, `--set`), and where it runs."""
+    """The preset, what is changed about it (`--drop`, `--keep`, `--set`), and where it runs.
+
+    `min_confidence`: below it an answer is labelled `uncertain`.
+    """
 
     preset: str
     drop: tuple[str, ...] = ()
@@ -76,6 +79,7 @@ class Wanted:
     settings: tuple[str, ...] = ()
     device: str = "auto"
     precision: str | None = None
+    min_confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,14 @@ def choose(wanted: Wanted, registry: Registry) -> Chosen:
         UsageError: no such preset, or it does not fit what is wanted.
         ErcError: a library is missing.
     """
+    certainty.checked(wanted.min_confidence)
     found = find_preset(wanted.preset, registry)
     preset = override(found, wanted.settings, registry)
     reduced = only(preset, wanted.keep, registry) if wanted.keep else preset
     reduced = without(reduced, wanted.drop, registry)
     refuse_stale_fusion(found, reduced, registry)
     refuse_bound_to_data(reduced, registry)
+    certainty.checked(wanted.min_confidence, reduced.labels)
     for use in reduced.extractors.values():
         registry.require(registry.extractor(use.name))
     return Chosen(wanted, reduced, frozenset(preset.extractors) - frozenset(reduced.extractors))
@@ -107,12 +113,16 @@ def choose(wanted: Wanted, registry: Registry) -> Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model, ready for any number of recordings; `about` goes into the `meta` of each result."""
+    """A model, ready for any number of recordings; `about` goes into the `meta` of each result.
+
+    `min_confidence`: that of the results.
+    """
 
     registry: Registry
     preset: Preset
     model: Model
     about: Mapping[str, Any]
+    min_confidence: float = 0.0
 
     def answer(self, recording: Recording, report: Report = lambda step: None) -> Result:
         """The whole result of one recording.
@@ -160,13 +170,15 @@ class Loaded:
         model = replace(self.model, dropped=self.model.dropped | dropped)
         kept = {m: f for m, f in heard.features.items() if m not in dropped}
         part = Heard(kept, heard.warnings)
-        return answer(model, recording, part, self.preset, self.registry, self.about)
+        made = answer(model, recording, part, self.preset, self.registry, self.about)
+        return replace(made, min_confidence=self.min_confidence)
 
     def _result(
         self, recording: Recording, predictions: tuple[Prediction, ...], notices: Sequence[Notice]
     ) -> Result:
         meta = _meta(self.model, self.preset, self.registry, self.about)
-        return _made(self.model, recording, predictions, notices, meta)
+        made = _made(self.model, recording, predictions, notices, meta)
+        return replace(made, min_confidence=self.min_confidence)
 
 
 def load(chosen: Chosen, registry: Registry, report: Report = lambda step: None) -> Loaded:
@@ -183,7 +195,8 @@ def load(chosen: Chosen, registry: Registry, report: Report = lambda step: None)
     report(Progress("model", 1, 1, ""))
     settings = {"settings": list(wanted.settings)} if wanted.settings else {}
     ran = about(device, wanted.precision, model.placements)
-    return Loaded(registry, preset, model, {**settings, **ran, **as_data(marks_in(preset, registry))})
+    told = {**settings, **ran, **as_data(marks_in(preset, registry))}
+    return Loaded(registry, preset, model, told, certainty.checked(wanted.min_confidence, preset.labels))
 
 
 # --- the answer ----------------------------------------------------------------------------

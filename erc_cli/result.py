@@ -20,6 +20,7 @@ from erc_cli.types import (
 )
 
 SCHEMA = "erc.result/1"
+LEAST = "min_confidence"  # its key in `meta`
 _MODALITIES = tuple((modality, modality.value) for modality in Modality)
 _STATUSES = {status: status.value for status in Status}
 
@@ -48,8 +49,15 @@ def to_dict(result: Result) -> dict[str, Any]:
             {"code": notice.code, "message": notice.message, "line": notice.line}
             for notice in result.warnings
         ],
-        "meta": {**result.meta, "notice": result.meta.get("notice", NOTICE)},
+        "meta": _meta(result),
     }
+
+
+def _meta(result: Result) -> dict[str, Any]:
+    """What is known of the making, and from where on an answer has a label."""
+    least = {LEAST: result.min_confidence} if result.min_confidence else {}
+    made = {key: value for key, value in result.meta.items() if key != LEAST}
+    return {**made, **least, "notice": made.get("notice", NOTICE)}
 
 
 def utterance_dicts(result: Result) -> list[dict[str, Any]]:
@@ -64,14 +72,15 @@ def utterance_dicts(result: Result) -> list[dict[str, Any]]:
 def each_utterance(result: Result) -> Iterator[dict[str, Any]]:
     """The elements of `utterance_dicts`, one after another: a long result is never held twice."""
     pairs = zip(result.utterances, result.predictions, strict=True)
-    return (utterance_dict(i, said, found, result.labels) for i, (said, found) in enumerate(pairs))
+    least = result.min_confidence
+    return (utterance_dict(i, said, found, result.labels, least) for i, (said, found) in enumerate(pairs))
 
 
 def speaker_summary(result: Result) -> list[dict[str, Any]]:
     """Each speaker's utterances, seconds and labels, in order of appearance.
 
     Utterances of nobody known are summed under the name None. Labels that a speaker never
-    expressed are left out; the others are in the order of `result.labels`.
+    expressed are left out; the others are in the order of `result.shown_labels`.
     """
     names = dict.fromkeys(utterance.speaker for utterance in result.utterances)
     return [_speaker(result, name) for name in names]
@@ -79,24 +88,30 @@ def speaker_summary(result: Result) -> list[dict[str, Any]]:
 
 def _speaker(result: Result, name: str | None) -> dict[str, Any]:
     rows = [i for i, utterance in enumerate(result.utterances) if utterance.speaker == name]
-    said = [result.labels[result.predictions[i].best] for i in rows]
+    said = [result.label(result.predictions[i]) for i in rows]
     seconds = math.fsum(result.utterances[i].end - result.utterances[i].start for i in rows)
-    counts = {label: said.count(label) for label in result.labels if label in said}
+    counts = {label: said.count(label) for label in result.shown_labels if label in said}
     return {"name": name, "utterances": len(rows), "seconds": round(seconds, 3), "labels": counts}
 
 
-def utterance_dict(index: int, said: Utterance, found: Prediction, labels: Sequence[str]) -> dict[str, Any]:
-    """One element of `utterances`: number `index`, what was said, and the answer."""
+def utterance_dict(
+    index: int, said: Utterance, found: Prediction, labels: Sequence[str], least: float = 0.0
+) -> dict[str, Any]:
+    """One element of `utterances`: number `index`, what was said, and the answer.
+
+    `least`: the result's `min_confidence`. Of what is uncertain, `most_probable` names the best label.
+    """
     probabilities = _distribution(found.probabilities, labels)
-    label = labels[found.best]
+    best = labels[found.best]
     return {
         "index": index,
         "start": float(said.start),
         "end": float(said.end),
         "speaker": said.speaker,
         "text": said.text,
-        "label": label,
-        "confidence": probabilities[label],
+        "label": found.label(labels, least),
+        "confidence": probabilities[best],
+        **({"most_probable": best} if found.below(least) else {}),
         "probabilities": probabilities,
         "modalities": {
             name: _opinion(found.opinions[modality], labels)

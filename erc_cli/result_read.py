@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from erc_cli.errors import UsageError
-from erc_cli.result import SCHEMA
+from erc_cli.result import LEAST, SCHEMA
 from erc_cli.types import (
+    UNCERTAIN,
     ContextChange,
     Explanation,
     MediaInfo,
@@ -114,7 +115,7 @@ def _result(document: Mapping[str, Any]) -> Result:
     for i, (_, found) in enumerate(pairs):
         if found.explanation and any(one.index >= len(pairs) for one in found.explanation.context):
             raise _WrongError(f"utterances[{i}].explanation.context names an utterance that is not there")
-    script = _map(document, "transcript")
+    script, meta = _map(document, "transcript"), _map(document, "meta")
     path = script.get("path")
     return Result(
         labels=labels,
@@ -127,8 +128,21 @@ def _result(document: Mapping[str, Any]) -> Result:
             path=None if path is None else Path(_text(path, "transcript.path")),
         ),
         warnings=tuple(_notice(one, f"warnings[{i}]") for i, one in enumerate(_list(document, "warnings"))),
-        meta=_map(document, "meta"),
+        meta={key: value for key, value in meta.items() if key != LEAST},
+        min_confidence=_least(meta, labels),
     )
+
+
+def _least(meta: Mapping[str, Any], labels: Sequence[str]) -> float:
+    """From which probability on an answer had a label; 0 where all had."""
+    if meta.get(LEAST) is None:
+        return 0.0
+    least = _number(meta[LEAST], f"meta.{LEAST}")
+    if not 0 <= least <= 1:
+        raise _WrongError(f"meta.{LEAST} is {least:g}, expected a probability from 0 to 1")
+    if least and UNCERTAIN in labels:
+        raise _WrongError(f"labels has {UNCERTAIN!r}, which meta.{LEAST} gives another meaning")
+    return least
 
 
 def _row(row: object, labels: Sequence[str], at: str) -> tuple[Utterance, Prediction]:

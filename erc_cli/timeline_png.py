@@ -89,13 +89,13 @@ def _strip(axes: Axes, result: Result, lanes: _Lanes, span: tuple[float, float])
     """The utterances that begin or last within `span` (seconds)."""
     first, last = span
     rows = [i for i, said in enumerate(result.utterances) if said.end >= first and said.start <= last]
-    colours = [colour_of(label, result.labels) for label in result.labels]
+    colours = {label: colour_of(label, result.labels) for label in result.shown_labels}
     boxes = [_box(result, lanes, i, (last - first) / _ROOM) for i in rows]
-    best = [result.predictions[i].best for i in rows]
-    axes.add_collection(PolyCollection(boxes, facecolors=[colours[label] for label in best], linewidths=0))
-    marks = [mark_of(label, result.labels) for label in result.labels]
+    said = [result.label(result.predictions[i]) for i in rows]
+    axes.add_collection(PolyCollection(boxes, facecolors=[colours[label] for label in said], linewidths=0))
+    marks = {label: mark_of(label, result.labels) for label in result.shown_labels}
     per_second = _ROOM / (last - first)
-    for box, label in zip(boxes, best, strict=True):
+    for box, label in zip(boxes, said, strict=True):
         wide = (min(box[2][0], last) - max(box[0][0], first)) * per_second
         if wide >= 9 + 8 * len(marks[label]):
             middle = (max(box[0][0], first) + min(box[2][0], last)) / 2
@@ -135,13 +135,13 @@ def _frame(axes: Axes, lanes: _Lanes, span: tuple[float, float]) -> None:
 
 def _legend(figure: Figure, result: Result) -> None:
     """Letter, name and number of every emotion, and what the picture means."""
-    found = Counter(result.labels[one.best] for one in result.predictions)
+    found = Counter(result.label(one) for one in result.predictions)
     handles = [
         Patch(
             color=colour_of(label, result.labels),
             label=f"{mark_of(label, result.labels)}  {_short(label, _NAME)} ({found[label]})",
         )
-        for label in result.labels
+        for label in result.shown_labels
     ]
     made = figure.legend(handles=handles, loc="outside lower left", ncols=9, frameon=False, fontsize=9)
     for text in made.get_texts():

@@ -295,6 +295,9 @@ class Explanation:
     method: str = "occlusion"
 
 
+UNCERTAIN = "uncertain"  # the label where no emotion is probable enough, see `Result.min_confidence`
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer for one utterance: probabilities over `labels`, and each modality's part."""
@@ -313,12 +316,21 @@ class Prediction:
         """Probability of the most probable label."""
         return self.probabilities[self.best]
 
+    def below(self, least: float) -> bool:
+        """Whether not even the most probable label has a probability of `least`."""
+        return self.confidence < least - 1e-9  # which writing and reading back may move it by
+
+    def label(self, labels: Sequence[str], least: float = 0.0) -> str:
+        """The most probable of `labels`, or `uncertain`, see `Result.label`."""
+        return UNCERTAIN if self.below(least) else labels[self.best]
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """Everything that `erc predict` knows; writers turn it into files.
 
     `predictions[i]` is the answer for `utterances[i]`; probabilities are in the order of `labels`.
+    An answer whose greatest probability is below `min_confidence` is labelled `uncertain`.
     """
 
     labels: tuple[str, ...]
@@ -328,6 +340,16 @@ class Result:
     transcript: Transcript
     warnings: tuple[Notice, ...]
     meta: Mapping[str, Any]
+    min_confidence: float = 0.0
+
+    def label(self, prediction: Prediction) -> str:
+        """What an utterance is said to express: its most probable label, or `uncertain`."""
+        return prediction.label(self.labels, self.min_confidence)
+
+    @property
+    def shown_labels(self) -> tuple[str, ...]:
+        """All that `label` may say: `labels`, and `uncertain` behind them where it is possible."""
+        return (*self.labels, UNCERTAIN) if self.min_confidence else self.labels
 
     def to_dict(self) -> dict[str, Any]:
         """The document `erc.result/1`, the same that `erc predict --json` prints."""

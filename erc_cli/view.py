@@ -15,6 +15,7 @@ from erc_cli.types import Modality, Notice, Opinion, Prediction, Result, Status,
 
 # Okabe and Ito's palette, told apart with any colour vision; labels beyond it cycle.
 COLOURS = ("#999999", "#cc79a7", "#0072b2", "#56b4e9", "#f0e442", "#009e73", "#d55e00", "#e69f00")
+GREY = "italic #707070"  # of what is uncertain: not bold, and darker than any neutral
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 5
 NARROW = 72  # below so many columns of the terminal there is no room for the modalities
@@ -59,12 +60,12 @@ def _judged(prediction: Prediction) -> bool:
     return any(said.status is Status.OK for said in prediction.opinions.values())
 
 
-def emotion(prediction: Prediction, labels: Sequence[str]) -> Text:
-    best = prediction.best
-    said = f"{labels[best]} {prediction.confidence:.0%}"
+def emotion(prediction: Prediction, labels: Sequence[str], least: float = 0.0) -> Text:
+    """`joy 61%`, or `uncertain 31%` where that is below `least`: the probability of the best label."""
+    said = f"{prediction.label(labels, least)} {prediction.confidence:.0%}"
     if not _judged(prediction):
         return Text(f"{said} (prior)", style="dim")
-    return Text(said, style=f"bold {colour_of(best)}")
+    return Text(said, style=GREY if prediction.below(least) else f"bold {colour_of(prediction.best)}")
 
 
 def opinion(opinion: Opinion, labels: Sequence[str], *, detail: bool = True) -> Text:
@@ -104,7 +105,7 @@ def result_table(result: Result, width: int) -> Table:
     """
     times = time_cells(result.utterances, width)
     names, name_width = speaker_cells([u.speaker for u in result.utterances], width)
-    emotions = [emotion(p, result.labels) for p in result.predictions]
+    emotions = [emotion(p, result.labels, result.min_confidence) for p in result.predictions]
     # "(prior)" goes to a line of its own where room is scarce
     heads = [str(e).removesuffix(" (prior)") if width < ROOMY else e for e in emotions]
     emotion_width = widest("emotion", heads)
@@ -160,7 +161,8 @@ def speakers_table(result: Result, width: int) -> Table:
         total = max(speaker["utterances"], 1)
         parts: list[tuple[str, str]] = []
         for label, count in sorted(speaker["labels"].items(), key=lambda item: -item[1]):
-            style = colour_of(result.labels.index(label))
+            place = result.shown_labels.index(label)
+            style = colour_of(place) if place < len(result.labels) else GREY
             parts += [(bar(count / total, 4).rstrip() + " ", style), (f"{label} {count}  ", "")]
         rows.add_row(name, str(speaker["utterances"]), f"{speaker['seconds']:.1f}", Text.assemble(*parts))
     return rows

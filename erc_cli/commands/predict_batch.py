@@ -13,6 +13,7 @@ from erc_cli.batch import basis_of, check_place, make_plan, place_for
 from erc_cli.batch_find import Task, absolute, find_tasks
 from erc_cli.batch_run import Run, Tally, open_journal, own
 from erc_cli.batch_view import cut_off, document, plan_lines, summary, watching
+from erc_cli.certainty import told
 from erc_cli.commands.work import say, say_placements, warn
 from erc_cli.errors import UsageError
 from erc_cli.features import sha256_of
@@ -88,10 +89,17 @@ def _tell(tally: Tally, asked: Asked) -> int:
     err = console.err(quiet=asked.quiet)
     for part in summary(tally):
         err.print(part, soft_wrap=True)
+    say(_uncertain(tally, asked.min_confidence), quiet=asked.quiet)
     if failed:
         where = Path(asked.output[0]) / MANIFEST
         say(f"{len(failed)} of {len(tally.entries) + tally.left} recordings failed: see {where}", quiet=False)
     return SOME_FAILED if failed else 0
+
+
+def _uncertain(tally: Tally, least: float) -> str:
+    """One line on all recordings that are done, now or before."""
+    done = [one for one in tally.entries.values() if one.state == "done"]
+    return told(sum(one.uncertain or 0 for one in done), sum(one.utterances or 0 for one in done), least)
 
 
 # --- what was typed ------------------------------------------------------------------------

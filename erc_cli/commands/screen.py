@@ -59,6 +59,7 @@ class Screen:
         `go_on`: there is something to do also if nobody reads stdout.
         """
         said, labels = work.recording.transcript.utterances, work.model.labels
+        least = work.loaded.min_confidence
         lines = self.asked.jsonl is not None
         if not lines and (self.terminal is None or self.asked.as_json):
             return None
@@ -66,10 +67,11 @@ class Screen:
         if whole:
             say(_late(whole, work.preset), quiet=self.asked.quiet)
         if lines:
-            return Lines(said, labels, go_on=go_on, screen=self.terminal)
+            return Lines(said, labels, go_on=go_on, screen=self.terminal, least=least)
         if whole or self.terminal is None:
             return None
-        return TableRows(self.terminal, said, labels, [m for m in Modality if m in work.model.extractors])
+        sides = [m for m in Modality if m in work.model.extractors]
+        return TableRows(self.terminal, said, labels, sides, least)
 
     def show(self, result: Result, rows: Lines | TableRows | None) -> None:
         """What is not printed yet.

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.text import Text
 
 from erc_cli import console, view
+from erc_cli.certainty import count_of, told
 from erc_cli.device import Placement, line_of, slow_bf16, unused_gpu
 from erc_cli.errors import UsageError
 from erc_cli.learning import Report
@@ -181,10 +182,11 @@ def warn(text: str, *, quiet: bool) -> None:
 
 
 def talk(result: Result, *, quiet: bool) -> None:
-    """Warnings and the notice on stderr."""
+    """Warnings, how many utterances are uncertain, and the notice on stderr."""
     err = console.err(quiet=quiet)
     for notice in result.warnings:
         err.print(view.notice_text(notice), soft_wrap=True)
+    say(told(count_of(result), len(result.predictions), result.min_confidence), quiet=quiet)
     law = "; biometric use is restricted by law in places: see README"
     what = "Emotion as expressed, not felt"
     err.print(Text(what + (law if result.meta.get("biometric") else ""), style="dim"), soft_wrap=True)

@@ -53,14 +53,14 @@ def write(result: Result, path: Path) -> None:
             file.writelines(_words(lane, result, slots))
             for number, (ending, values) in enumerate(children.items(), 1):
                 file.writelines(_child(lane, ending, values, number * len(values)))
-        file.writelines(_tail(result.labels))
+        file.writelines(_tail(result.shown_labels))
 
 
 def _children(result: Result) -> dict[str, list[str]]:
     """Ending of a dependent tier's name -> its value for each utterance."""
     labels, predictions = result.labels, result.predictions
     made = {
-        " emotion": [labels[found.best] for found in predictions],
+        " emotion": [result.label(found) for found in predictions],
         " confidence": [f"{found.confidence:.2f}" for found in predictions],
     }
     for modality in Modality:

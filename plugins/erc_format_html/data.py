@@ -35,14 +35,19 @@ _ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def page_data(result: Result, medium: Medium | None) -> dict[str, Any]:
-    """What the page's script needs; every list has one element, or one per label, for an utterance."""
+    """What the page's script needs; every list has one element, or one per label, for an utterance.
+
+    `labels` are the `emotions` that have probabilities, and `uncertain` where that is possible; `best` is the
+    most probable one, also of the utterances whose numbers are in `uncertain`.
+    """
     said = result.utterances
     names = list(dict.fromkeys(one.speaker for one in said))
     places = {name: i for i, name in enumerate(names)}
     ends = [one.end for one in said]
     duration = result.media.duration if result.media else 0.0
     return {
-        **label_data(result.labels),
+        **label_data(result),
+        "emotions": len(result.labels),
         "statuses": {status.value: words for status, words in STATUS_WORDS.items()},
         "speakers": names,
         "media": _media(medium) if medium else None,
@@ -52,6 +57,7 @@ def page_data(result: Result, medium: Medium | None) -> dict[str, Any]:
         "who": [places[one.speaker] for one in said],
         "text": [one.text for one in said],
         "best": [found.best for found in result.predictions],
+        "uncertain": [i for i, one in enumerate(result.predictions) if one.below(result.min_confidence)],
         "p": _thousandths([found.probabilities for found in result.predictions]),
         "modalities": {str(m): _modality(result, m) for m in shown(result)},
         **_explanations(result),
@@ -84,12 +90,13 @@ def _media(medium: Medium) -> dict[str, str]:
     return {"kind": medium.kind, "name": medium.name, "type": medium.type, "src": medium.source}
 
 
-def label_data(labels: Sequence[str]) -> dict[str, list[str]]:
-    """Labels with their marks, colours, and the colour of writing on those."""
-    colours = [colour_of(label, labels) for label in labels]
+def label_data(result: Result) -> dict[str, list[str]]:
+    """Labels with their marks, colours, and the colour of writing on those; `uncertain` is the last."""
+    labels, shown_labels = result.labels, result.shown_labels
+    colours = [colour_of(label, labels) for label in shown_labels]
     return {
-        "labels": list(labels),
-        "marks": [mark_of(label, labels) for label in labels],
+        "labels": list(shown_labels),
+        "marks": [mark_of(label, labels) for label in shown_labels],
         "colours": colours,
         "inks": [ink_on(colour) for colour in colours],
     }

@@ -41,7 +41,7 @@ def write(result: Result, path: Path, *, title: str, embed: bool) -> None:
 
 def context(result: Result, medium: Medium | None, title: str) -> dict[str, Any]:
     """All that the template names."""
-    labels = label_data(result.labels)
+    labels = label_data(result)
     style = (TEMPLATE / "style.css").read_text(encoding="utf-8") + _label_rules(labels)
     script = _script()
     warnings = result.warnings[:_WARNINGS]
@@ -63,6 +63,7 @@ def context(result: Result, medium: Medium | None, title: str) -> dict[str, Any]
         "more_warnings": len(result.warnings) - len(warnings),
         "subtitle": _subtitle(result),
         "facts": _facts(result),
+        "least": _least(result.min_confidence),
         "notice": str(result.meta.get("notice") or NOTICE),
     }
 
@@ -131,7 +132,7 @@ def _speakers(result: Result) -> list[dict[str, Any]]:
             "all": i == 0 and len(rows) > 1,
             "utterances": row["utterances"],
             "time": clock(row["seconds"]),
-            "shares": _shares(result.labels, row["labels"]),
+            "shares": _shares(result.shown_labels, row["labels"]),
         }
         for i, row in enumerate(rows)
     ]
@@ -139,8 +140,8 @@ def _speakers(result: Result) -> list[dict[str, Any]]:
 
 def _counts(result: Result) -> list[int]:
     """How often each label is the answer."""
-    found = Counter(one.best for one in result.predictions)
-    return [found[i] for i in range(len(result.labels))]
+    found = Counter(result.label(one) for one in result.predictions)
+    return [found[label] for label in result.shown_labels]
 
 
 def _statuses(result: Result) -> list[dict[str, Any]]:
@@ -184,12 +185,17 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("model", ", ".join(f"{name}: {what}" for name, what in branches)),
         ("left out", ", ".join(map(str, dropped)) if isinstance(dropped, list) else ""),
         ("settings", ", ".join(map(str, settings)) if isinstance(settings, list) else ""),
+        ("uncertain", _least(result.min_confidence)),
         ("voice or face looked at", ("yes" if meta["biometric"] else "no") if "biometric" in meta else ""),
         ("device", str(meta.get("device") or "")),
         ("made", _moment(str(meta.get("created") or ""))),
         ("with", f"erc {meta['erc']}" if meta.get("erc") else ""),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _least(least: float) -> str:
+    return f"where no emotion has a probability of at least {100 * least:g} %" if least else ""
 
 
 def _recording(media: MediaInfo | None) -> str:

@@ -24,7 +24,7 @@ def write(result: Result, path: Path) -> None:
     ends = [span.end for lane in lanes for span in lane.spans]
     duration = round(result.media.duration * 1000) if result.media is not None else 0
     end = max(duration, *ends, 1) if ends else max(duration, 1)
-    labels = [result.labels[found.best] for found in result.predictions]
+    labels = [result.label(found) for found in result.predictions]
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write('File type = "ooTextFile"\nObject class = "TextGrid"\n\n')
         file.write(f"xmin = 0\nxmax = {_seconds(end)}\ntiers? <exists>\nsize = {2 * len(lanes)}\nitem []:\n")

@@ -88,7 +88,7 @@ def write(result: Result, path: Path) -> None:
     for said, found in zip(result.utterances, result.predictions, strict=True):
         start = max(0.0, said.start)
         place = f"{file} 1 {start:.3f} {max(0.001, said.end - start):.3f}"
-        label, speaker = _field(result.labels[found.best]), names[said.speaker]
+        label, speaker = _field(result.label(found)), names[said.speaker]
         lines.append(f"SPEAKER {place} {NOTHING} {NOTHING} {speaker} {NOTHING} {NOTHING}\n")
         lines.append(f"NON-LEX {place} {label} other {speaker} {found.confidence:.2f} {NOTHING}\n")
     path.write_text("".join(lines), encoding="utf-8")

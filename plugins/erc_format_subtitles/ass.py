@@ -25,11 +25,11 @@ def write(result: Result, path: Path) -> None:
     subtitles = SSAFile()
     subtitles.info.update({"Title": "Emotions as expressed", "PlayResX": "640", "PlayResY": "360"})
     subtitles.info["ScaledBorderAndShadow"] = "yes"
-    styles = _styles(result.labels)
+    styles = _styles(result.shown_labels)
     for label, name in styles.items():
         subtitles.styles[name] = _style(colour_of(label, result.labels))
     for said, found in zip(result.utterances, result.predictions, strict=True):
-        label = result.labels[found.best]
+        label = result.label(found)
         name = _field(said.speaker or "")
         words = f"{name}: {one_line(said.text)}" if name else one_line(said.text)
         text = _plain(f"{words} {shown(label, found.confidence)}".lstrip())

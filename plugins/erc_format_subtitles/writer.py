@@ -19,7 +19,7 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 def write_srt(result: Result, path: Path) -> None:
     """One cue per utterance, times in milliseconds, UTF-8 without a byte order mark."""
-    colours = {label: colour_of(label, result.labels) for label in result.labels}
+    colours = {label: colour_of(label, result.labels) for label in result.shown_labels}
     made: list[str] = []
     for number, (said, label, emotion) in enumerate(_spoken(result), 1):
         spoken = one_line(f"{said.speaker}: {said.text}" if said.speaker else said.text)
@@ -31,9 +31,9 @@ def write_srt(result: Result, path: Path) -> None:
 
 def write_vtt(result: Result, path: Path) -> None:
     """One cue per utterance; classes `emotion` and the label's, painted by a STYLE block."""
-    classes = _classes(result.labels)
+    classes = _classes(result.shown_labels)
     made = ["WEBVTT\n", "NOTE The emotion that each utterance expresses; not what a person feels.\n"]
-    made.append("STYLE\n" + "\n".join(_rules(classes, result.labels)) + "\n")
+    made.append("STYLE\n" + "\n".join(_rules(classes, result.shown_labels)) + "\n")
     for number, (said, label, emotion) in enumerate(_spoken(result), 1):
         spoken = _escaped(one_line(said.text))
         if said.speaker:
@@ -46,7 +46,7 @@ def write_vtt(result: Result, path: Path) -> None:
 def _spoken(result: Result) -> Iterator[tuple[Utterance, str, str]]:
     """Each utterance, its label, and how that is shown: `[joy 61%]`."""
     for said, found in zip(result.utterances, result.predictions, strict=True):
-        label = result.labels[found.best]
+        label = result.label(found)
         yield said, label, shown(label, found.confidence)
 
 

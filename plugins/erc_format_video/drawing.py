@@ -51,8 +51,8 @@ class Drawing:
             track = self._tracks[i]
             if track is None:
                 continue
-            found, labels = self._result.predictions[i], self._result.labels
-            name, hue = self._result.utterances[i].speaker or "", colour(labels[found.best], labels)
+            label = self._result.label(self._result.predictions[i])
+            name, hue = self._result.utterances[i].speaker or "", colour(label, self._result.labels)
             made: list[Patch] = []
             for face in track.at(time):
                 of = (name, hue) if face.speaker else ("", _OTHERS)

@@ -74,7 +74,7 @@ def patches(result: Result, places: Sequence[int], screen: Screen) -> list[Patch
 def _panel(result: Result, i: int, screen: Screen, place: tuple[int, int]) -> Patch:
     """The speaker's name, the emotion with its mark, and a bar as long as it is sure."""
     found, labels, text = result.predictions[i], result.labels, screen.type
-    label = labels[found.best]
+    label = result.label(found)
     name = _plain(result.utterances[i].speaker)
     bold, pad = Type(text.size, bold=True), text.size // 2
     said = f"{label} {found.confidence:.0%}" + ("" if _judged(found) else " (prior)")

@@ -2,7 +2,7 @@
 const $ = (id) => document.getElementById(id);
 const D = JSON.parse($("data").textContent);
 const N = D.start.length;
-const L = D.labels.length;
+const L = D.emotions; // labels that have probabilities; behind them there may be "uncertain"
 const SIDES = Object.keys(D.modalities);
 const STATUS_WORDS = Object.values(D.statuses); // D.modalities[…].status counts along these; 0 is ok
 const LANES = D.speakers.length;
@@ -47,6 +47,8 @@ function clock(seconds, tenths = true) {
 const count = (n) => n.toLocaleString("en");
 const percent = (thousandths) => `${Math.round(thousandths / 10)} %`;
 const speaker = (lane) => D.speakers[lane] ?? "unknown";
+const unsure = new Set(D.uncertain);
+const said = D.best.map((best, i) => (unsure.has(i) ? L : best)); // the label: the best, or uncertain
 const confidence = (i) => D.p[i * L + D.best[i]];
 const judged = (i) => SIDES.some((side) => D.modalities[side].status[i] === 0);
 
@@ -67,6 +69,9 @@ function bestOf(side, i) {
 /** A letter on its emotion's colour. */
 const badge = (label) => make("b", { class: `badge e${label}` }, D.marks[label]);
 
+/** How probable the label is; behind `uncertain` stands of what that is the probability. */
+const sureness = (i) => (unsure.has(i) ? `(most probable: ${D.labels[D.best[i]]} ${percent(confidence(i))})` : percent(confidence(i)));
+
 /** Colours one beside the other as a CSS background, in the order of the labels. */
 function stacked(p, i) {
   const parts = [];
@@ -86,7 +91,7 @@ function stacked(p, i) {
 function inWords(side, i) {
   const one = D.modalities[side];
   if (one.status[i]) return `${side}: ${STATUS_WORDS[one.status[i]]}`;
-  const order = D.labels.map((_, k) => k).sort((a, b) => one.p[i * L + b] - one.p[i * L + a]);
+  const order = D.labels.map((_, k) => k).slice(0, L).sort((a, b) => one.p[i * L + b] - one.p[i * L + a]);
   const shares = order.slice(0, 3).map((k) => `${D.labels[k]} ${percent(one.p[i * L + k])}`);
   return `${side}: ${shares.join(", ")}; contributed ${signed(one.share[i])}`;
 }

@@ -7,11 +7,11 @@ function showDetail() {
     return;
   }
   const times = `${clock(D.start[i])} – ${clock(D.end[i])}`;
-  const said = make("blockquote", { dir: "auto" }, ...markedWords(i));
+  const words = make("blockquote", { dir: "auto" }, ...markedWords(i));
   card.replaceChildren(
-    make("p", { class: "verdict" }, badge(D.best[i]), " ", make("strong", {}, D.labels[D.best[i]]), ` ${percent(confidence(i))}`),
+    make("p", { class: "verdict" }, badge(said[i]), " ", make("strong", {}, D.labels[said[i]]), ` ${sureness(i)}`),
     make("p", { class: "where" }, make("bdi", {}, speaker(D.who[i])), ` · ${times} · ${count(i + 1)} of ${count(N)}`),
-    said,
+    words,
   );
   if (!judged(i)) card.append(make("p", { class: "legend" }, "Nothing to judge by: this is what is usual in the training data."));
   card.append(...whyParts(i), figures(i));
@@ -23,7 +23,7 @@ function figures(i) {
   const columns = [D.p, ...heard.map((side) => D.modalities[side].p)];
   const head = make("tr", {}, make("td"), ...["together", ...heard].map((name) => make("th", { scope: "col" }, name)));
   const body = make("tbody");
-  D.labels.forEach((label, k) => {
+  D.labels.slice(0, L).forEach((label, k) => {
     const row = make("tr", { class: k === D.best[i] ? "best" : "" });
     row.append(make("th", { scope: "row" }, badge(k), " ", label));
     for (const p of columns) {

@@ -22,7 +22,7 @@ function applyFilter() {
   if (want.words.length) haystack ||= D.text.map((text, i) => `${text} ${speaker(D.who[i])}`.toLowerCase());
   for (let i = 0; i < N; i++) {
     const fits =
-      (!want.labels.size || want.labels.has(D.best[i])) &&
+      (!want.labels.size || want.labels.has(said[i])) &&
       (want.who === "" || D.who[i] === Number(want.who)) &&
       confidence(i) >= want.least &&
       want.words.every((word) => haystack[i].includes(word));
@@ -36,7 +36,7 @@ function applyFilter() {
 function comparer(key) {
   if (key === "who") return (a, b) => collator.compare(speaker(D.who[a]), speaker(D.who[b]));
   if (key === "text") return (a, b) => collator.compare(D.text[a], D.text[b]);
-  if (key === "best") return (a, b) => D.best[a] - D.best[b] || confidence(b) - confidence(a);
+  if (key === "best") return (a, b) => said[a] - said[b] || confidence(b) - confidence(a);
   if (key === "sure") return (a, b) => confidence(a) - confidence(b);
   if (key === "start") return (a, b) => D.start[a] - D.start[b];
   const { status, share } = D.modalities[key];

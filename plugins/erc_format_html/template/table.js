@@ -47,7 +47,7 @@ function fill(made, at) {
   if (made.i === i) return;
   made.i = i;
   row.id = `row-${i}`;
-  const best = D.best[i];
+  const best = said[i];
   cells.start.textContent = clock(D.start[i], D.span < 3600);
   parts.who.textContent = speaker(D.who[i]).slice(0, 120);
   parts.text.textContent = D.text[i].slice(0, 400) || "(no words)";
@@ -91,6 +91,7 @@ function explain(event) {
   if (!made || made.at < 0) return;
   const k = made.sides.findIndex((one) => one.cell === cell);
   if (k >= 0) cell.title = inWords(SIDES[k], made.i);
+  else if (cell === made.cells.best) cell.title = `${D.labels[said[made.i]]} ${sureness(made.i)}`;
   else if (cell === made.cells.text) cell.title = D.text[made.i];
   else if (cell === made.cells.who) cell.title = speaker(D.who[made.i]);
 }

@@ -114,11 +114,11 @@ function drawUtterance(i, y) {
   const top = y + LANE - 3 - high;
   const seen = state.visible[i];
   pen.globalAlpha = seen ? 1 : 0.15;
-  pen.fillStyle = D.colours[D.best[i]];
+  pen.fillStyle = D.colours[said[i]];
   pen.fillRect(x, top, width, high);
-  if (width >= 9 + 6 * D.marks[D.best[i]].length && high >= 13 && seen) {
-    pen.fillStyle = D.inks[D.best[i]];
-    pen.fillText(D.marks[D.best[i]], Math.max(x, view.names) + (width - Math.max(view.names - x, 0)) / 2, top + high / 2 + 1);
+  if (width >= 9 + 6 * D.marks[said[i]].length && high >= 13 && seen) {
+    pen.fillStyle = D.inks[said[i]];
+    pen.fillText(D.marks[said[i]], Math.max(x, view.names) + (width - Math.max(view.names - x, 0)) / 2, top + high / 2 + 1);
   }
   pen.globalAlpha = 1;
   if (i === state.chosen && !state.printing) {
@@ -221,7 +221,7 @@ function showTip(event) {
   if (tip.hidden) return;
   if (i < 0) tip.replaceChildren(speaker(lane).slice(0, 200));
   else {
-    const head = make("p", {}, badge(D.best[i]), ` ${D.labels[D.best[i]]} ${percent(confidence(i))}, ${clock(D.start[i])}`);
+    const head = make("p", {}, badge(said[i]), ` ${D.labels[said[i]]} ${sureness(i)}, ${clock(D.start[i])}`);
     tip.replaceChildren(head, make("bdi", {}, D.text[i].slice(0, 160) || "(no words)"));
   }
   const room = box.clientWidth - tip.offsetWidth - 4;

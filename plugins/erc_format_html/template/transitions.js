@@ -1,7 +1,7 @@
 // How often one emotion follows another: of the whole conversation, or within one speaker's turns.
 function turnsOf(row) {
-  const found = Array.from({ length: L }, () => new Array(L).fill(0));
-  for (let k = 1; k < row.length; k++) found[D.best[row[k - 1]]][D.best[row[k]]]++;
+  const found = D.labels.map(() => new Array(D.labels.length).fill(0));
+  for (let k = 1; k < row.length; k++) found[said[row[k - 1]]][said[row[k]]]++;
   return found;
 }
 

@@ -1,0 +1,526 @@
+"""`--min-confidence`: `uncertain` instead of a label that is not probable enough, in every output alike."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from batchkit import entries, script, tiny_preset
+from conftest import ROOT, Erc
+from jsonschema import Draft202012Validator
+from reportkit import Page, browser
+from rich.console import Console
+from test_format_colours import SEEN, lab
+
+from erc_cli import LoadedPreset, Result, UsageError, certainty, load_preset, predict, read_result, view
+from erc_cli.emotion_colours import GREY, PALETTE, colour_of
+from erc_cli.live_view import TableRows
+from erc_cli.prediction import Wanted, choose, load
+from erc_cli.registry import load_registry
+from erc_cli.result import to_dict
+from erc_cli.result_read import result_from
+from erc_cli.transcripts import read_transcript
+from erc_cli.types import UNCERTAIN, Modality, Prediction
+
+MEDIA, SCRIPT = ROOT / "examples" / "conversation.mp4", ROOT / "examples" / "conversation.srt"
+SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text(encoding="utf-8"))
+#: ending -> the library that its writer needs
+OPTIONAL = {".html": "jinja2", ".parquet": "pyarrow"}
+ALWAYS = (".json", ".jsonl", ".csv", ".srt", ".vtt", ".ass", ".eaf", ".TextGrid", ".rttm")
+ENDINGS = (*ALWAYS, *(ending for ending, library in OPTIONAL.items() if find_spec(library)))
+SAID = [{"start": 0.0, "end": 1.0, "text": "We did it! I am so happy!", "speaker": "Anna"}]
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedPreset:
+    return load_preset("default", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def plain(model: LoadedPreset) -> Result:
+    """The example without a least confidence: the most probable labels."""
+    return model.predict(MEDIA, SCRIPT)
+
+
+@pytest.fixture(scope="module")
+def least(plain: Result) -> float:
+    """A limit that is above three of the eight answers, whatever the preset's weights are."""
+    low, high = sorted(found.confidence for found in plain.predictions)[2:4]
+    return round((low + high) / 2, 4)
+
+
+@pytest.fixture(scope="module")
+def wanted(plain: Result, least: float) -> list[str]:
+    """What every output has to say."""
+    found = plain.predictions
+    return [UNCERTAIN if p.confidence < least else plain.labels[p.best] for p in found]
+
+
+@pytest.fixture(scope="module")
+def run(
+    erc: Erc, least: float, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The command, once, with every format; the folder of the files."""
+    folder = tmp_path_factory.mktemp("uncertain")
+    outputs = [part for ending in ENDINGS for part in ("-o", folder / f"talk{ending}")]
+    done = erc("predict", MEDIA, "-t", SCRIPT, "--device", "cpu", "--min-confidence", least, *outputs)
+    assert done.returncode == 0, done.stderr
+    return done, folder
+
+
+@pytest.fixture(scope="module")
+def folder(run: tuple[subprocess.CompletedProcess[str], Path]) -> Path:
+    return run[1]
+
+
+@pytest.fixture(scope="module")
+def unsure(folder: Path) -> Result:
+    """The result, read back from its JSON."""
+    return read_result(folder / "talk.json")
+
+
+def check(document: dict[str, Any]) -> None:
+    Draft202012Validator(SCHEMA).validate(document)
+
+
+# --- the document ----------------------------------------------------------------------------
+
+
+def test_the_fixture_has_some_of_both(wanted: list[str]) -> None:
+    assert wanted.count(UNCERTAIN) == 3
+    assert len(wanted) == 8
+
+
+def test_the_json_differs_in_the_label_alone(
+    folder: Path, plain: Result, wanted: list[str], least: float
+) -> None:
+    document, before = json.loads((folder / "talk.json").read_text(encoding="utf-8")), to_dict(plain)
+    check(document)
+    assert document["meta"]["min_confidence"] == least
+    assert "min_confidence" not in before["meta"]
+    assert document["labels"] == before["labels"]
+    for row, other, label in zip(document["utterances"], before["utterances"], wanted, strict=True):
+        assert row["label"] == label
+        assert row.pop("most_probable", other["label"]) == other["label"]
+        assert {**row, "label": ""} == {**other, "label": ""}
+        assert row["confidence"] == max(row["probabilities"].values())
+    rows = [json.loads(line) for line in (folder / "talk.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["label"] for row in rows] == wanted
+    assert [i for i, row in enumerate(rows) if "most_probable" in row] == [
+        i for i, label in enumerate(wanted) if label == UNCERTAIN
+    ]
+    counts: Counter[str] = Counter()
+    for speaker in document["speakers"]:
+        counts.update(speaker["labels"])
+        assert list(speaker["labels"]).index(UNCERTAIN) == len(speaker["labels"]) - 1 or (
+            UNCERTAIN not in speaker["labels"]
+        )
+    assert counts == Counter(wanted)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("min_confidence", 0), ("min_confidence", 1.5), ("min_confidence", "0.6")]
+)
+def test_the_schema_refuses(plain: Result, key: str, value: object) -> None:
+    document = to_dict(replace(plain, min_confidence=0.6))
+    check(document)
+    document["meta"][key] = value
+    with pytest.raises(Exception, match=str(value)):
+        check(document)
+
+
+def test_it_comes_back_from_json(unsure: Result, plain: Result, wanted: list[str], least: float) -> None:
+    assert unsure.min_confidence == least
+    assert "min_confidence" not in unsure.meta
+    assert [unsure.label(found) for found in unsure.predictions] == wanted
+    assert [found.best for found in unsure.predictions] == [found.best for found in plain.predictions]
+    again = result_from(json.loads(unsure.to_json()), "it")
+    assert [again.label(found) for found in again.predictions] == wanted
+    without = to_dict(replace(again, min_confidence=0.0))
+    assert "min_confidence" not in without["meta"]
+    assert UNCERTAIN not in {row["label"] for row in without["utterances"]}
+
+
+def test_an_answer_that_has_just_the_least_probability_has_a_label(plain: Result) -> None:
+    """Also after a round, in which shares are divided by their sum again."""
+    for found in plain.predictions:
+        result = replace(plain, min_confidence=found.confidence)
+        for _ in range(3):
+            answers = zip(result.predictions, plain.predictions, strict=True)
+            same = next(one for one, other in answers if other is found)
+            assert result.label(same) == plain.label(found)
+            result = result_from(json.loads(result.to_json()), "it")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"min_confidence": 1.5}, "meta.min_confidence is 1.5, expected a probability from 0 to 1"),
+        ({"min_confidence": -1}, "meta.min_confidence is -1"),
+        ({"min_confidence": "0.6"}, "meta.min_confidence is '0.6', expected a number"),
+    ],
+)
+def test_a_damaged_limit_is_named(plain: Result, change: dict[str, object], words: str) -> None:
+    document = to_dict(plain)
+    document["meta"].update(change)
+    with pytest.raises(UsageError) as caught:
+        result_from(document, "it")
+    assert words in caught.value.message
+
+
+def test_a_document_whose_uncertain_means_two_things_is_refused(plain: Result) -> None:
+    odd = replace(plain, labels=(*plain.labels[:-1], UNCERTAIN))
+    assert result_from(to_dict(odd), "it").labels == odd.labels
+    with pytest.raises(UsageError, match="another meaning"):
+        result_from(to_dict(replace(odd, min_confidence=0.5)), "it")
+
+
+# --- the other formats -----------------------------------------------------------------------
+
+
+def test_tables(folder: Path, plain: Result, wanted: list[str], tmp_path: Path) -> None:
+    plain.save(tmp_path / "plain.csv")
+    with (folder / "talk.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (tmp_path / "plain.csv").open(encoding="utf-8", newline="") as file:
+        before = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == wanted
+    assert [{**row, "label": ""} for row in rows] == [{**row, "label": ""} for row in before]
+
+
+def test_parquet(folder: Path, wanted: list[str], least: float) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow (pip install 'erc-cli[parquet]')")
+    table = parquet.read_table(folder / "talk.parquet")
+    assert table["label"].to_pylist() == wanted
+    assert f"p_{UNCERTAIN}" not in table.column_names
+    assert json.loads(table.schema.metadata[b"erc"])["meta"]["min_confidence"] == least
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(unsure: Result, wanted: list[str], library: Any) -> None:
+    pytest.importorskip(library, reason=f"needs {library} (pip install 'erc-cli[{library}]')")
+    frame = unsure.to_frame(library)
+    assert list(frame["label"]) == wanted
+    assert f"p_{UNCERTAIN}" not in frame.columns
+    whole = replace(unsure, min_confidence=0.0).to_frame(library)
+    assert UNCERTAIN not in set(whole["label"])
+
+
+@pytest.mark.parametrize("ending", [".srt", ".vtt", ".ass"])
+def test_subtitles(folder: Path, plain: Result, wanted: list[str], ending: str) -> None:
+    text = (folder / f"talk{ending}").read_text(encoding="utf-8")
+    shown = re.findall(r"\[(\w+) (\d+)%\]", text)
+    sure = [f"{round(100 * found.confidence)}" for found in plain.predictions]
+    assert shown == list(zip(wanted, sure, strict=True))
+    if ending == ".vtt":
+        assert re.findall(r"<c\.emotion\.(\w+)>", text) == wanted
+        assert f"::cue(.{UNCERTAIN}) {{ color: #ffffff; background-color: {GREY}; }}" in text
+    elif ending == ".srt":
+        colours = [colour_of(label, plain.labels) for label in wanted]
+        assert re.findall(r'<font color="(#\w+)">', text) == colours
+        assert colours.count(GREY) == 3
+    else:
+        assert re.findall(r"^Dialogue: [^,]*,[^,]*,[^,]*,(\w+),", text, re.MULTILINE) == wanted
+    readers = load_registry().readers
+    again = read_transcript(folder / f"talk{ending}", readers)
+    assert [said.text for said in again.utterances] == [said.text for said in plain.utterances]
+
+
+def test_elan(folder: Path, wanted: list[str], plain: Result) -> None:
+    root = ElementTree.parse(folder / "talk.eaf").getroot()
+    found = {}
+    for tier in root.iterfind("TIER[@LINGUISTIC_TYPE_REF='erc-emotion']"):
+        for one in tier.iterfind("ANNOTATION/REF_ANNOTATION"):
+            found[one.get("ANNOTATION_REF")] = one.findtext("ANNOTATION_VALUE")
+    assert [found[f"a{i + 1}"] for i in range(len(wanted))] == wanted
+    words = [one.text for one in root.iterfind("CONTROLLED_VOCABULARY/CV_ENTRY_ML/CVE_VALUE")]
+    assert words == [*plain.labels, UNCERTAIN]
+
+
+def test_praat(folder: Path, wanted: list[str]) -> None:
+    text = (folder / "talk.TextGrid").read_text(encoding="utf-8")
+    tiers = re.split(r"item \[\d+\]:", text)
+    emotions = [tier for tier in tiers if re.search(r'name = ".* emotion"', tier)]
+    found = re.findall(r'xmin = (\S+)\s+xmax = \S+\s+text = "(\w+)"', "".join(emotions))
+    assert [label for _, label in sorted(found, key=lambda one: float(one[0]))] == wanted
+
+
+def test_rttm(folder: Path, wanted: list[str]) -> None:
+    lines = (folder / "talk.rttm").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[5] for line in lines if line.startswith("NON-LEX")] == wanted
+
+
+def test_the_annotated_video_has_the_grey_badge(unsure: Result, wanted: list[str]) -> None:
+    pytest.importorskip("PIL", reason="needs pillow (pip install 'erc-cli[video]')")
+    pytest.importorskip("matplotlib", reason="needs matplotlib (pip install 'erc-cli[video]')")
+    from erc_format_video.scene import Screen, colour, patches
+
+    grey = colour(UNCERTAIN, unsure.labels)
+    assert f"#{grey[0]:02x}{grey[1]:02x}{grey[2]:02x}" == GREY
+    for i, label in enumerate(wanted):
+        panel = patches(unsure, [i], Screen(640, 360))[0].rgba
+        assert bool((panel == np.array(grey, np.uint8)).all(-1).any()) is (label == UNCERTAIN)
+
+
+def test_the_timeline_as_a_picture(unsure: Result, wanted: list[str]) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib (pip install 'erc-cli[report]')")
+    from matplotlib.colors import to_hex
+
+    from erc_cli.timeline_png import timeline_figure
+
+    figure = timeline_figure(unsure)
+    boxes = [to_hex(colour) for colour in figure.axes[0].collections[0].get_facecolor()]
+    assert boxes == [colour_of(label, unsure.labels) for label in wanted]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[-1] == "U  uncertain (3)"
+    assert len(words) == len(unsure.labels) + 1
+
+
+def test_the_notebook(unsure: Result, wanted: list[str]) -> None:
+    assert "uncertain 3" in repr(unsure)
+    rows = re.findall(r'<span style="color:(#\w+)">&#9632;</span> (\w+)</td>', unsure._repr_html_())
+    assert rows == [(colour_of(label, unsure.labels), label) for label in wanted]
+
+
+# --- the terminal ----------------------------------------------------------------------------
+
+
+def shown(console: Console, *parts: object) -> str:
+    with console.capture() as capture:
+        console.print(*parts)
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_the_table_on_the_terminal(unsure: Result, wanted: list[str], width: int) -> None:
+    console = Console(width=width, color_system=None)
+    lines = shown(console, view.result_table(unsure, width))
+    shares = [f"{found.confidence:.0%}" for found in unsure.predictions]
+    assert re.findall(rf"\b({'|'.join(unsure.shown_labels)}) (\d+%)", lines) == list(
+        zip(wanted, shares, strict=True)
+    )
+    assert "uncertain 3" not in lines
+    speakers = shown(console, view.speakers_table(unsure, width))
+    assert sum(map(int, re.findall(r"uncertain (\d)", speakers))) == 3
+
+
+def test_uncertain_is_not_in_the_colour_of_an_emotion(unsure: Result) -> None:
+    styles = {str(view.emotion(p, unsure.labels, unsure.min_confidence).style) for p in unsure.predictions}
+    assert view.GREY in styles
+    assert not any(view.GREY.split()[-1] in colour for colour in view.COLOURS)
+
+
+def test_rows_that_come_one_by_one(unsure: Result, wanted: list[str]) -> None:
+    console = Console(width=100, color_system=None)
+    rows = TableRows(console, unsure.utterances, unsure.labels, tuple(Modality), unsure.min_confidence)
+    with console.capture() as capture:
+        for i, found in enumerate(unsure.predictions):
+            rows(i, [found])
+    assert re.findall(rf"\b({'|'.join(unsure.shown_labels)}) \d+%", capture.get()) == wanted
+
+
+def test_lines_that_come_one_by_one(erc: Erc) -> None:
+    text = load_preset("default", keep="text", device="cpu").predict(transcript=SCRIPT)
+    middle = float(np.median([found.confidence for found in text.predictions]))
+    done = erc(
+        *("predict", "-t", SCRIPT, "--keep", "text", "--device", "cpu", "-q"),
+        *("--min-confidence", middle, "--jsonl", "-"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    labels = [UNCERTAIN if p.confidence < middle else text.labels[p.best] for p in text.predictions]
+    assert [row["label"] for row in rows] == labels
+    assert labels.count(UNCERTAIN) == 4
+    assert [row.get("most_probable", row["label"]) for row in rows] == [
+        text.labels[p.best] for p in text.predictions
+    ]
+
+
+def test_what_the_command_says(
+    run: tuple[subprocess.CompletedProcess[str], Path], least: float, wanted: list[str]
+) -> None:
+    done, _ = run
+    line = f"3 of 8 utterances are uncertain: no emotion has a probability of {least:g} or more"
+    told = [text for text in done.stderr.splitlines() if " uncertain" in text]
+    assert told == [f"{line} (--min-confidence)."]
+    assert re.findall(r"\b(uncertain) \d+%", done.stdout) == [UNCERTAIN] * 3
+
+
+def test_how_many_are_uncertain() -> None:
+    assert certainty.told(0, 8, 0.6) == ""
+    assert certainty.told(1, 8, 0.6).startswith("1 of 8 utterances is uncertain: ")
+    assert certainty.told(8, 8, 0.99).startswith("8 of 8 utterances are uncertain: ")
+    assert "0.99 or more" in certainty.told(8, 8, 0.99)
+
+
+# --- the page --------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_saved_result_is_that_of_the_command(
+    erc: Erc, folder: Path, tmp_path: Path, wanted: list[str]
+) -> None:
+    pytest.importorskip("jinja2", reason="needs jinja2 (pip install 'erc-cli[report]')")
+    page = tmp_path / "again.html"
+    done = erc("report", folder / "talk.json", "-o", page, "--media", MEDIA)
+    assert done.returncode == 0, done.stderr
+    data = []
+    for path in (folder / "talk.html", page):
+        text = path.read_text(encoding="utf-8")
+        found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+        assert found is not None
+        data.append({**json.loads(found[1]), "media": None})
+        assert "where no emotion has a probability of at least" in text
+    assert data[0] == data[1]
+    assert data[0]["labels"][-1] == UNCERTAIN
+    assert data[0]["colours"][-1] == GREY
+    assert data[0]["uncertain"] == [i for i, label in enumerate(wanted) if label == UNCERTAIN]
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    pytest.importorskip("jinja2", reason="needs jinja2 (pip install 'erc-cli[report]')")
+    with browser(tmp_path_factory.mktemp("browser")) as made:
+        made.open(folder / "talk.html")
+        yield made
+
+
+def test_the_page_in_a_browser(page: Page, unsure: Result, wanted: list[str]) -> None:
+    assert page.complaints() == []
+    rows = page.rows()
+    assert [row[3].split()[-1] for row in rows] == wanted
+    sure = [f"{100 * found.confidence:.0f} %" for found in unsure.predictions]
+    assert [row[4] for row in rows] == sure
+    places = [i for i, label in enumerate(wanted) if label == UNCERTAIN]
+    page.run("document.querySelector(`#row-${arguments[0]}`).click()", places[0])
+    best = unsure.labels[unsure.predictions[places[0]].best]
+    verdict = page.one("#detail .verdict").text
+    assert verdict.split() == ["U", *f"uncertain (most probable: {best} {sure[places[0]]})".split()]
+    assert page.one("#detail .figures tr.best th").text.split()[-1] == best
+    assert len(page.run("return [...document.querySelectorAll('#detail .figures tbody tr')]")) == 7
+
+
+def test_the_page_filters_counts_and_colours_what_is_uncertain(page: Page, wanted: list[str]) -> None:
+    chips = page.run("return [...document.querySelectorAll('.chip')].map((one) => one.innerText)")
+    assert [chip.split() for chip in chips][-1] == ["U", "uncertain", "3"]
+    counts = Counter(wanted)
+    assert [int(chip.split()[-1]) for chip in chips] == [counts[chip.split()[1]] for chip in chips]
+    page.click(".chip:last-child")
+    assert [row[3].split()[-1] for row in page.rows()] == [UNCERTAIN] * 3
+    badge = "return getComputedStyle(document.querySelector('#rows .row .badge')).backgroundColor"
+    assert page.run(badge) == f"rgb{tuple(int(GREY[i : i + 2], 16) for i in (1, 3, 5))}"
+    page.click("#show-all")
+    steps = page.run("return [...document.querySelectorAll('#turns tbody td')].map((one) => one.innerText)")
+    assert sum(int(step) for step in steps if step.isdigit()) == len(wanted) - 1
+    heads = page.run("return [...document.querySelectorAll('#turns thead th')].map((one) => one.innerText)")
+    assert heads[-1].split() == ["U", "uncertain"]
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+def test_a_folder(erc: Erc, tiny_bert: Path, tmp_path: Path) -> None:
+    preset = tiny_preset(tmp_path / "preset", tiny_bert)
+    for name in ("a", "b"):
+        script(tmp_path / "in" / f"{name}.srt", cues=4)
+    typed = ("predict", tmp_path / "in", "-o", tmp_path / "out", "--preset", preset, "--device", "cpu")
+    done = erc(*typed)
+    assert done.returncode == 0, done.stderr
+    assert "uncertain" not in done.stderr
+    assert {one["uncertain"] for one in entries(tmp_path / "out").values()} == {None}
+    before = read_result(tmp_path / "out" / "a.json")
+    middle = float(np.median([found.confidence for found in before.predictions]))
+    done = erc(*typed, "--min-confidence", middle)
+    assert done.returncode == 0, done.stderr
+    assert "To do: 2 (2 other settings (min_confidence))" in done.stderr
+    assert "4 of 8 utterances are uncertain" in done.stderr
+    for name in ("a", "b"):
+        document = json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
+        check(document)
+        assert [row["label"] == UNCERTAIN for row in document["utterances"]] == [
+            found.confidence < middle for found in before.predictions
+        ]
+        entry = entries(tmp_path / "out")[f"{name}.srt"]
+        assert (entry["uncertain"], entry["settings"]["min_confidence"]) == (2, middle)
+    again = erc(*typed, "--min-confidence", middle)
+    assert "Nothing to do: 2 unchanged." in again.stderr
+    assert "4 of 8 utterances are uncertain" in again.stderr
+    assert erc(*typed, "--min-confidence", middle, "-q").stderr == ""
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "abc", "60%"])
+def test_what_is_no_probability_is_refused(erc: Erc, value: str) -> None:
+    done = erc("predict", MEDIA, "--min-confidence", value)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = f"Invalid value for '--min-confidence': '{value}' is no probability: a number from 0 to 1"
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1, math.nan, math.inf, "0.6", None, True])
+def test_so_it_is_in_python(model: LoadedPreset, value: Any) -> None:
+    for preset in (model, "default"):
+        with pytest.raises(UsageError, match="a probability from 0 to 1") as caught:
+            predict(None, SAID, preset, min_confidence=value)
+        assert "min_confidence=0.6" in (caught.value.hint or "")
+
+
+def test_a_preset_whose_emotion_is_called_so(tiny_bert: Path, tmp_path: Path) -> None:
+    path = tiny_preset(tmp_path, tiny_bert)
+    path.write_text(path.read_text().replace("anger]", "Uncertain]"))
+    registry = load_registry()
+    assert choose(Wanted(str(path)), registry).preset.labels[-1] == "Uncertain"
+    with pytest.raises(UsageError, match="'Uncertain' is an emotion of this preset"):
+        choose(Wanted(str(path), min_confidence=0.5), registry)
+    with pytest.raises(UsageError, match="'Uncertain' is an emotion of this preset"):
+        load_preset(path, device="cpu").predict(None, SAID, min_confidence=0.5)
+
+
+# --- Python ----------------------------------------------------------------------------------
+
+
+def test_from_python(model: LoadedPreset, plain: Result, wanted: list[str], least: float) -> None:
+    for limit in (least, np.float64(least)):
+        result = predict(None, SAID, model, min_confidence=limit)
+        assert (result.min_confidence, type(result.min_confidence)) == (least, float)
+    assert predict(None, SAID, model).min_confidence == 0
+    chosen = choose(Wanted("text-only", min_confidence=np.float32(0.5)), load_registry())  # type: ignore[arg-type]
+    assert type(load(chosen, load_registry()).min_confidence) is float
+    every = model.predict(None, SAID, min_confidence=1)
+    assert [every.label(found) for found in every.predictions] == [UNCERTAIN]
+    assert every.to_dict()["utterances"][0]["most_probable"] == "joy"
+    told = replace(plain, min_confidence=least)
+    assert [told.label(found) for found in told.predictions] == wanted
+    assert told.shown_labels == (*plain.labels, UNCERTAIN)
+    assert plain.shown_labels == plain.labels
+
+
+def test_a_label_by_hand() -> None:
+    found = Prediction((0.3, 0.6, 0.1), {})
+    assert found.label(("a", "b", "c")) == found.label(("a", "b", "c"), 0.6) == "b"
+    assert found.label(("a", "b", "c"), 0.61) == UNCERTAIN
+    assert not found.below(0.0)
+
+
+@pytest.mark.parametrize("eye", SEEN)
+def test_the_grey_is_apart_from_every_emotion_for_every_eye(eye: str) -> None:
+    grey = lab(GREY, SEEN[eye])
+    for name, colour in PALETTE.items():
+        apart = sum((p - q) ** 2 for p, q in zip(grey, lab(colour, SEEN[eye]), strict=True)) ** 0.5
+        assert apart >= 20, name
+    assert colour_of(UNCERTAIN, ("neutral", "joy")) == GREY
+    odd = [f"label {i}" for i in range(40)]
+    assert GREY not in {colour_of(label, odd) for label in odd}
