@@ -25,6 +25,7 @@ include_patterns = [
     "examples/README.md",
     "benchmarks/README.md",
     "presets/default/card.md",
+    "presets/default-m2fnet/card.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
 ]

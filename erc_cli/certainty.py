@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Real
 
 from erc_cli.errors import UsageError
-from erc_cli.types import UNCERTAIN, Result
+from erc_cli.types import UNCERTAIN, Prediction, Result
 
 
 def checked(least: float, labels: Sequence[str] = ()) -> float:
@@ -27,6 +27,12 @@ def checked(least: float, labels: Sequence[str] = ()) -> float:
                 hint="Leave out --min-confidence, or give the label another name in the preset.",
             )
     return float(least)
+
+
+def shown(prediction: Prediction, labels: Sequence[str], least: float = 0.0) -> str:
+    """`joy 61%`, or `uncertain`: a share beside that word would be read as how uncertain it is."""
+    label = prediction.label(labels, least)
+    return label if prediction.below(least) else f"{label} {prediction.confidence:.0%}"
 
 
 def count_of(result: Result) -> int:

@@ -108,6 +108,8 @@ def take_over(run: Run, start: Path) -> None:
         if done is None or _plugin(theirs, stage) != _plugin(ours, stage):
             continue  # nothing was fitted there, or this run has another branch in its place
         made = {name for name, value in done.options.items() if value in _files(done.options, start)}
+        if "frozen" in done.metrics:  # its files were given to it, not made
+            made = set()
         if theirs["data"] != ours["data"] or _recipe(theirs, stage, made) != _recipe(ours, stage, made):
             raise UsageError(
                 f"{start}: its {stage} branch was trained with other settings, data or seed.",

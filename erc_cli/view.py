@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from erc_cli.certainty import shown
 from erc_cli.console import table
 from erc_cli.result import speaker_summary
 from erc_cli.types import Modality, Notice, Opinion, Prediction, Result, Status, Utterance
@@ -61,8 +62,8 @@ def _judged(prediction: Prediction) -> bool:
 
 
 def emotion(prediction: Prediction, labels: Sequence[str], least: float = 0.0) -> Text:
-    """`joy 61%`, or `uncertain 31%` where that is below `least`: the probability of the best label."""
-    said = f"{prediction.label(labels, least)} {prediction.confidence:.0%}"
+    """`joy 61%`, or `uncertain` where that is below `least`."""
+    said = shown(prediction, labels, least)
     if not _judged(prediction):
         return Text(f"{said} (prior)", style="dim")
     return Text(said, style=GREY if prediction.below(least) else f"bold {colour_of(prediction.best)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from erc_cli.errors import UsageError
+from erc_cli.errors import ErcError, UsageError
 from erc_cli.learning import FusionJob, Labelled
 from erc_cli.metrics import weighted_f1
 from erc_cli.types import Conversation, Features, Head, Modality, Status, Utterance
@@ -20,7 +20,8 @@ from erc_fusion_m2fnet.lending import Lender, expected_f1, find_reliability, len
 TEXT, AUDIO, VISUAL = Modality.TEXT, Modality.AUDIO, Modality.VISUAL
 PRIOR = np.array([0.5, 0.3, 0.2])
 SPECS = {spec.name: spec for spec in erc_fusions()}
-HEAD = Head(3 * np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32), np.full(3, 1 / 3, np.float32))
+# what Bayes' rule says of `faces`: log p(x|c) is 1.5 times column c, but for what all classes share
+HEAD = Head(1.5 * np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32), np.full(3, 1 / 3, np.float32))
 
 
 def faces(n: int, seed: int = 0, classes: int = 3) -> Labelled:
@@ -119,7 +120,7 @@ def test_an_utterance_without_label_is_given_any_row() -> None:
 
 
 def test_the_reliability_gives_the_score() -> None:
-    """Checked by lending to many utterances, and asking for each the answer of least risk."""
+    """Checked by lending to many utterances, and asking for each what the densities make most probable."""
     data = faces(900)
     values, target = data.features[VISUAL].values, 50.0
     reliability = find_reliability(HEAD, values, data.targets, PRIOR, target)
@@ -127,9 +128,10 @@ def test_the_reliability_gives_the_score() -> None:
     targets = np.random.default_rng(0).choice(3, 40000, p=PRIOR)
     lent = Lender(VISUAL, values, data.targets, PRIOR, reliability)
     rows = lent.lend([Dialogue({}, targets)], np.random.default_rng(1))[0].features[VISUAL].values
-    odds = np.exp(rows @ HEAD.weight.T)
-    gains = odds / odds.sum(axis=1, keepdims=True) * 3
-    said = (PRIOR * (1 - reliability + reliability * gains)).argmax(axis=1)
+    distances = ((rows[:, None] - 1.5 * np.eye(3, 4)) ** 2).sum(axis=2)
+    given = np.exp(-distances / 2)  # p(x|c), but for a constant
+    anyone = given @ PRIOR
+    said = (PRIOR * ((1 - reliability) * anyone[:, None] + reliability * given)).argmax(axis=1)
     assert weighted_f1(targets, said, 3) == pytest.approx(target, abs=1.5)
 
 
@@ -137,7 +139,10 @@ def test_reliability_at_its_ends() -> None:
     data = faces(300)
     values = data.features[VISUAL].values
     assert find_reliability(HEAD, values, data.targets, PRIOR, 0.0) == 0.0
-    assert find_reliability(HEAD, values, data.targets, PRIOR, 100.0) == 1.0
+    with pytest.raises(UsageError, match=r"lent features alone reach \d\d\.\d at most, not 99") as caught:
+        find_reliability(HEAD, values, data.targets, PRIOR, 99.0)
+    most = float(str(caught.value.hint).split("=")[-1])
+    assert find_reliability(HEAD, values, data.targets, PRIOR, most) > 0.9
     always_first = np.zeros(300, dtype=np.int64)
     assert expected_f1(always_first, data.targets, PRIOR, 0.5) == pytest.approx(100 * 0.5 * 2 / 3, abs=0.01)
 
@@ -184,6 +189,21 @@ def test_a_branch_without_a_classifier_cannot_be_lent(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no classifier of its own") as caught:
         read_material(job(tmp_path / "run", head=None), (TEXT, AUDIO, VISUAL), "m2fnet", 45.0)
     assert "--drop visual" in str(caught.value.hint)
+
+
+def test_two_cannot_lend_the_same() -> None:
+    both = {"talks": frozenset({TEXT}), "faces": frozenset({VISUAL}), "more": frozenset({VISUAL})}
+    with pytest.raises(UsageError, match="faces and more both have visual to lend") as caught:
+        lending(both, (TEXT, VISUAL))
+    assert "train.fusion.data=[talks, faces]" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_a_feature_that_is_no_number_is_found_before_training(tmp_path: Path, row: int) -> None:
+    bad = faces(600)
+    bad.features[VISUAL].values[row, 1] = np.nan
+    with pytest.raises(ErcError, match=f"faces, dev: the features of visual hold nan in row {row}"):
+        read_material(job(tmp_path / "run", pictures=bad), (TEXT, AUDIO, VISUAL), "m2fnet", 45.0)
 
 
 def test_a_class_without_rows_cannot_be_lent(tmp_path: Path) -> None:

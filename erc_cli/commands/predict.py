@@ -112,8 +112,8 @@ SLASHES = tuple(filter(None, (os.sep, os.altsep)))
     metavar="P",
     default="0",
     help="Label an utterance uncertain where no emotion has a probability of at least P, from 0 to 1. "
-    "Probabilities are calibrated: of utterances with 0.6 about 60 % are right, in talk like the preset's "
-    "data.  [default: 0, never]",
+    "As far as a preset is calibrated (see its card; faces are not), of utterances with 0.6 about 60 % are "
+    "right, in talk like its data.  [default: 0, never]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of a table.")
 @click.option("--jsonl", metavar="-", help="Print each utterance as a line of JSON as soon as it is settled.")

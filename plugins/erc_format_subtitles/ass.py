@@ -14,7 +14,7 @@ from pysubs2 import Color, SSAEvent, SSAFile, SSAStyle
 
 from erc_cli.emotion_colours import colour_of, ink_on
 from erc_cli.types import Result
-from erc_format_subtitles.writer import one_line, shown
+from erc_format_subtitles.writer import marked, one_line
 
 LAST = 36_000_000 - 10
 """The format has one digit of hours; later cues are put at its end (in milliseconds)."""
@@ -32,7 +32,7 @@ def write(result: Result, path: Path) -> None:
         label = result.label(found)
         name = _field(said.speaker or "")
         words = f"{name}: {one_line(said.text)}" if name else one_line(said.text)
-        text = _plain(f"{words} {shown(label, found.confidence)}".lstrip())
+        text = _plain(f"{words} {marked(result, found)}".lstrip())
         start, end = (max(0, round(moment * 100) * 10) for moment in (said.start, said.end))
         start = min(start, LAST - 10)
         end = min(max(start + 10, end), LAST)

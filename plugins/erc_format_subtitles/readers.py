@@ -15,7 +15,7 @@ from erc_format_subtitles.front import COLON, repair, repair_ass
 
 _OURS = re.compile(
     r"(?:<(?:font color=\"#[0-9a-f]{6}\"|c\.emotion\.[a-z0-9-]+)>)?"
-    r"\[[^\[\]]{1,40} \d{1,3}%\](?:</(?:font|c)>)?$"
+    r"\[(?:uncertain|[^\[\]]{1,40} \d{1,3}%)\](?:</(?:font|c)>)?$"
 )
 
 

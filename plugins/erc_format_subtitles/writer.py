@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from erc_cli.certainty import shown
 from erc_cli.emotion_colours import colour_of, ink_on
-from erc_cli.types import Result, Utterance
+from erc_cli.types import Prediction, Result, Utterance
 
 _ILLEGAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -46,13 +47,12 @@ def write_vtt(result: Result, path: Path) -> None:
 def _spoken(result: Result) -> Iterator[tuple[Utterance, str, str]]:
     """Each utterance, its label, and how that is shown: `[joy 61%]`."""
     for said, found in zip(result.utterances, result.predictions, strict=True):
-        label = result.label(found)
-        yield said, label, shown(label, found.confidence)
+        yield said, result.label(found), marked(result, found)
 
 
-def shown(label: str, confidence: float) -> str:
-    """`[joy 61%]`, which the reader knows again."""
-    return f"[{one_line(label)} {round(100 * confidence)}%]"
+def marked(result: Result, found: Prediction) -> str:
+    """`[joy 61%]` or `[uncertain]`, which the reader knows again."""
+    return f"[{one_line(shown(found, result.labels, result.min_confidence))}]"
 
 
 def one_line(text: str) -> str:

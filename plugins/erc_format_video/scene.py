@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
+from erc_cli.certainty import shown
 from erc_cli.emotion_colours import colour_of, ink_on, mark_of
 from erc_cli.textfile import tidy
 from erc_cli.types import Prediction, Result, Status
@@ -77,7 +78,7 @@ def _panel(result: Result, i: int, screen: Screen, place: tuple[int, int]) -> Pa
     label = result.label(found)
     name = _plain(result.utterances[i].speaker)
     bold, pad = Type(text.size, bold=True), text.size // 2
-    said = f"{label} {found.confidence:.0%}" + ("" if _judged(found) else " (prior)")
+    said = shown(found, labels, result.min_confidence) + ("" if _judged(found) else " (prior)")
     mark = mark_of(label, labels)
     badge = max(round(bold.width(mark)) + pad, text.height)
     wide = ceil(min(max(badge + pad + text.width(said), text.size * 9), screen.width - 4 * pad))

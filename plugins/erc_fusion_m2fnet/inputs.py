@@ -65,7 +65,7 @@ def dialogues_of(data: Labelled, where: str) -> list[Dialogue]:
         ErcError: a present row holds NaN or infinity; `where` names the data set and the split.
     """
     for modality, features in data.features.items():
-        _check_finite(modality, features, where)
+        check_finite(modality, features, where)
     found = []
     for number in np.unique(data.dialogues):
         rows = np.flatnonzero(data.dialogues == number)
@@ -81,7 +81,8 @@ def _rows(features: Features, rows: IntArray) -> Features:
     return Features(features.values[rows], features.present[rows], status)
 
 
-def _check_finite(modality: Modality, features: Features, where: str) -> None:
+def check_finite(modality: Modality, features: Features, where: str) -> None:
+    """See `dialogues_of`."""
     bad = np.flatnonzero(features.present & ~np.isfinite(features.values).all(axis=1))
     if len(bad):
         column = int(np.flatnonzero(~np.isfinite(features.values[bad[0]]))[0])

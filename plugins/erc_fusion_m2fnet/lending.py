@@ -18,7 +18,7 @@ from erc_cli.errors import UsageError
 from erc_cli.learning import FusionJob, Labelled
 from erc_cli.metrics import tally, weighted_f1_of
 from erc_cli.types import Features, Head, Modality, Status
-from erc_fusion_m2fnet.inputs import Dialogue
+from erc_fusion_m2fnet.inputs import Dialogue, check_finite
 
 if TYPE_CHECKING:
     from erc_cli.types import FloatArray, IntArray
@@ -73,11 +73,26 @@ def lend(
 
 
 def lending(data: Mapping[str, frozenset[Modality]], modalities: Sequence[Modality]) -> dict[Modality, str]:
-    """The modalities that no data set pairs with the first of `modalities`, and a data set of each alone."""
+    """The modalities that no data set pairs with the first of `modalities`, and a data set of each alone.
+
+    Raises:
+        UsageError: several data sets could lend one modality.
+    """
     first, *others = modalities
     paired = {m for has in data.values() if first in has for m in has}
-    alone = {m: name for name, has in data.items() for m in has if has == {m}}
-    return {m: alone[m] for m in others if m not in paired and m in alone}
+    alone: dict[Modality, list[str]] = {}
+    for name, has in data.items():
+        if len(has) == 1:
+            alone.setdefault(next(iter(has)), []).append(name)
+    wanted = {m: alone[m] for m in others if m not in paired and m in alone}
+    for modality, names in wanted.items():
+        if len(names) > 1:
+            rest = [name for name in data if name not in names[1:]]
+            raise UsageError(
+                f"train.fusion: {' and '.join(names)} both have {modality} to lend; one can.",
+                hint=f"Type: --set 'train.fusion.data=[{', '.join(rest)}]'",
+            )
+    return {modality: names[0] for modality, names in wanted.items()}
 
 
 def open_lenders(job: FusionJob, homes: Mapping[Modality, str], prior: FloatArray, score: float) -> Lenders:
@@ -86,7 +101,9 @@ def open_lenders(job: FusionJob, homes: Mapping[Modality, str], prior: FloatArra
     Each has the reliability at which the modality alone reaches `score`, weighted F1 in percent.
 
     Raises:
-        UsageError: a branch has no classifier of its own, or a class has fewer than two rows.
+        UsageError: a branch has no classifier of its own, a class has fewer than two rows, or the score
+            cannot be reached.
+        ErcError: a feature is NaN or infinite.
     """
     shares = prior.astype(np.float64) / prior.sum(dtype=np.float64)
     pairs = [_lenders_of(job, modality, name, shares, score) for modality, name in homes.items()]
@@ -103,7 +120,9 @@ def _lenders_of(
             " has no classifier of its own to tell how far to trust it.",
             hint=f"Type: --set fusion.use=late, or --drop {modality}",
         )
-    values, targets = _rows(job.labelled(name, "dev", [modality]), modality)
+    data = job.labelled(name, "dev", [modality])
+    check_finite(modality, data.features[modality], f"{name}, dev")
+    values, targets = _rows(data, modality)
     few = [label for i, label in enumerate(job.labels) if (targets == i).sum() < 2 and prior[i] > 0]
     if few:
         raise UsageError(
@@ -131,19 +150,29 @@ def _halves(targets: IntArray) -> tuple[IntArray, IntArray]:
 def find_reliability(
     head: Head, values: FloatArray, targets: IntArray, prior: FloatArray, score: float
 ) -> float:
-    """The least reliability at which lent rows alone are worth `score`, weighted F1 in percent, else 1.
+    """The least reliability at which lent rows alone are worth `score`, weighted F1 in percent.
 
-    Alone, a row x speaks for class c by prior[c] · ((1 - r) + r · p(c|x) / p(c)): the best use of a row
-    whose label is that of the utterance with probability r. The F1 is the expected one, nothing is drawn.
+    By Bayes' rule a row x, whose label is the utterance's with probability r and any of the borrowers'
+    else, speaks for class c by prior[c] · ((1 - r) + r · g[c]), where g[c] is p(x|c) over the mean of
+    p(x|k) by prior[k]; p(x|c) is the head's p(c|x) over its own p(c), but for a factor that is the same for
+    every c. The F1 is the expected one, nothing is drawn.
+
+    Raises:
+        UsageError: not even perfectly reliable rows are worth it.
     """
     logits = values @ head.weight.T + head.bias
-    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-    gains = likely / likely.sum(axis=1, keepdims=True) / np.maximum(head.prior, 1e-6)
+    likely = np.exp(logits - logits.max(axis=1, keepdims=True)) / np.maximum(head.prior, 1e-6)
+    gains = likely / (likely @ prior)[:, None]
+    found = 0.0
     for reliability in np.linspace(0, 1, STEPS + 1):
         said = (prior * (1 - reliability + reliability * gains)).argmax(axis=1)
-        if expected_f1(said, targets, prior, float(reliability)) >= score:
+        found = expected_f1(said, targets, prior, float(reliability))
+        if found >= score:
             return float(reliability)
-    return 1.0
+    raise UsageError(
+        f"train.fusion.lent_f1: lent features alone reach {found:.1f} at most, not {score:g}.",
+        hint=f"Type: --set fusion.lent_f1={found - 0.05:.1f}",
+    )
 
 
 def expected_f1(said: IntArray, targets: IntArray, prior: FloatArray, reliability: float) -> float:

@@ -72,6 +72,8 @@ def _fit(
 ) -> None:
     seed = seed_of(job.seed, number)
     weights = class_weights(material.prior, settings.balance)
+    lent = {one.modality for one in material.lenders}
+    paired = frozenset(model.modalities) - lent  # a lent row tells something of the label it was lent for
 
     def batches(epoch: int) -> Iterator[Batch]:
         train = lend(material.train, material.lenders, np.random.default_rng((seed, epoch, 1)))
@@ -89,7 +91,7 @@ def _fit(
             ),
             batches=batches,
             loss=loss,
-            score=lambda _: dev_scores(answer([model], material.dev), material.dev),
+            score=lambda _: dev_scores(answer([model], material.dev, paired), material.dev),
             epochs=settings.epochs,
             steps=-(-len(material.train) // settings.batch),
             folder=job.folder,
