@@ -152,4 +152,13 @@ def _of(opinions: Any, modality: Modality) -> Opinion:
 
 
 def _thousandths(rows: Sequence[Sequence[float]]) -> list[int]:
-    return [round(value * 1000) for row in rows for value in row]
+    return [_thousandth(value) for row in rows for value in row]
+
+
+def _thousandth(value: float) -> int:
+    """A probability in thousandths, from which the page's percent are those of the terminal.
+
+    0.9648 is 96 %; as 965 thousandths it would be 97 %.
+    """
+    found = round(value * 1000)
+    return found - 1 if found % 10 == 5 and round(value * 100) * 10 < found else found
