@@ -138,7 +138,8 @@ def _completed(function: Any, incomplete: str) -> list[tuple[str, str]]:
 
 
 def test_completion_offers_presets_then_files() -> None:
-    assert _completed(completion.presets, "defa") == [("default", "plain"), ("defa", "file")]
+    presets = [("default", "plain"), ("default-m2fnet", "plain")]
+    assert _completed(completion.presets, "defa") == [*presets, ("defa", "file")]
 
 
 def test_completion_of_modalities_goes_on_after_a_comma() -> None:

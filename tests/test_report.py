@@ -198,7 +198,9 @@ def test_the_data_say_what_the_result_says(tmp_path: Path) -> None:
     assert data["media"] == {"kind": "video", "name": "talk.mp4", "type": "video/mp4", "src": "talk.mp4"}
     status = list(data["statuses"])
     for i, found in enumerate(result.predictions):
-        assert data["p"][7 * i : 7 * i + 7] == pytest.approx([1000 * p for p in found.probabilities], abs=0.5)
+        shown = data["p"][7 * i : 7 * i + 7]
+        assert shown == pytest.approx([1000 * p for p in found.probabilities], abs=1)
+        assert [f"{k / 1000 + 1e-9:.0%}" for k in shown] == [f"{p:.0%}" for p in found.probabilities]
         for modality in Modality:
             side, opinion = data["modalities"][modality], found.opinions[modality]
             assert status[side["status"][i]] == opinion.status
