@@ -107,9 +107,7 @@ def take_over(run: Run, start: Path) -> None:
         done = done_stage(start, stage)
         if done is None or _plugin(theirs, stage) != _plugin(ours, stage):
             continue  # nothing was fitted there, or this run has another branch in its place
-        made = {name for name, value in done.options.items() if value in _files(done.options, start)}
-        if "frozen" in done.metrics:  # its files were given to it, not made
-            made = set()
+        made = set() if "frozen" in done.metrics else set(done.options)  # frozen: given to it, not made
         if theirs["data"] != ours["data"] or _recipe(theirs, stage, made) != _recipe(ours, stage, made):
             raise UsageError(
                 f"{start}: its {stage} branch was trained with other settings, data or seed.",
@@ -125,7 +123,7 @@ def take_over(run: Run, start: Path) -> None:
 
 
 def _recipe(record: Mapping[str, Any], stage: str, made: Collection[str]) -> list[Any]:
-    """What a branch depends on but its data; a preset may have the files that training `made` anywhere."""
+    """What a branch depends on but its data; options that training `made` are those of training."""
     config = record["config"]
     options = config["extractors"].get(stage, {}).items()
     own = {name: value for name, value in options if name not in made}
