@@ -82,7 +82,8 @@ def _test_figures(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"\n## {data['name']}, {data['split']} split\n"
         yield f"{count}, chosen on {document['selected_on']}. 95 %: interval over dialogues (over pictures"
         yield "where there are no dialogues).\n"
-        yield from (markdown(table) for table in evaluation_tables(document))
+        if document["systems"]:
+            yield from (markdown(table) for table in evaluation_tables(document))
 
 
 def _making(folder: Path, training: Mapping[str, Any], meta: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from erc_cli.types import Clip, Encoded, Frame, Status, Utterance
 from erc_visual_faces import build, train
 from erc_visual_faces.network import ExpressionNet, load_expression_net, save_expression_net
 from erc_visual_faces.scene import SIDE, joined, joined_head, whole_frame
+from erc_visual_faces.training import spoil
 
 LABELS = ("left", "right", "none")
 BLANK = np.full((120, 200, 3), 128, dtype=np.uint8)
@@ -187,14 +188,29 @@ def test_every_loss_and_network_learns(tmp_path: Path, loss: Any, network: Any) 
     assert right == pytest.approx(done.metrics["dev"]["accuracy"], abs=6), "float16 moves at most one"
 
 
-def test_the_resnet_is_saved_and_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stem", [2, 4])
+def test_the_resnet_is_saved_and_loaded(tmp_path: Path, stem: int) -> None:
     torch.manual_seed(0)
-    net = ExpressionNet(7, ResNet18(width=4, channels=1, projection=20)).eval()
+    net = ExpressionNet(7, ResNet18(width=4, channels=1, projection=20, stem=stem)).eval()
     save_expression_net(net, np.full(7, 1 / 7, np.float32), tmp_path / "v.safetensors")
     again, head = load_expression_net(tmp_path / "v.safetensors")
     pictures = torch.rand(2, 1, 48, 48) * 255
     torch.testing.assert_close(again(pictures), net(pictures), atol=2e-2, rtol=2e-2)
     assert head.weight.shape == (7, 20)
+
+
+def test_pictures_are_spoilt_as_cameras_do() -> None:
+    """Stripes one pixel wide vanish in a small picture, and light in a dark one; the others stay."""
+    torch.manual_seed(0)
+    stripes = (torch.arange(40) % 2 * 200.0).expand(4000, 1, 40, 40).contiguous()
+    spoilt = spoil(stripes, 0.2)
+    assert spoilt.shape == stripes.shape
+    same = (spoilt == stripes).flatten(1).all(1)
+    assert float(same.float().mean()) == pytest.approx(0.64, abs=0.03)
+    contrast = spoilt.diff(dim=-1).abs().mean((1, 2, 3)) / spoilt.mean((1, 2, 3))
+    assert float((contrast < 1).float().mean()) == pytest.approx(0.2, abs=0.03)  # small: 2 in a clear one
+    assert float((spoilt.mean((1, 2, 3)) < 95).float().mean()) == pytest.approx(0.19, abs=0.03)  # dark
+    assert torch.equal(spoil(stripes[:3], 0.0), stripes[:3])
 
 
 def test_the_shipped_weights_load_and_keep_their_features(root: Path) -> None:

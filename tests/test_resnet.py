@@ -34,6 +34,8 @@ def test_the_picture_shrinks_32_times() -> None:
     net = ResNet18(width=2, channels=1, projection=3).eval()
     convolutions = net.body[:-2]
     assert convolutions(torch.zeros(1, 1, 128, 320)).shape == (1, 16, 4, 10)
+    finer = ResNet18(width=2, channels=1, projection=3, stem=2).eval().body[:-2]
+    assert finer(torch.zeros(1, 1, 128, 320)).shape == (1, 16, 8, 20)
 
 
 def test_a_batch_is_its_rows() -> None:

@@ -112,6 +112,11 @@ def test_seeds_share_it_and_from_takes_it_over(branch: Path, talks: Path, erc: E
     for part in ("text", "fusion"):
         name = f"seed-1/{part}.safetensors"
         assert (tmp_path / "t" / name).read_bytes() == (tmp_path / "s" / name).read_bytes(), part
+    (tmp_path / "other.safetensors").write_bytes((branch / "text.safetensors").read_bytes())
+    others = ("--set", f"text.weights={tmp_path / 'other.safetensors'}", "-o", tmp_path / "u")
+    refused = erc("train", recipe, *data, *others, "--from", first)
+    assert refused.returncode == 2
+    assert "its text branch was trained with other settings" in refused.stderr
 
 
 def test_what_is_frozen_must_be_there(branch: Path, talks: Path, erc: Erc, tmp_path: Path) -> None:
