@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock, Timeout
-
 from erc_cli.batch import Job, Plan
 from erc_cli.batch_crew import Began, Ended, Ready, Step, run_jobs
 from erc_cli.device import Placement
-from erc_cli.errors import ErcError, UsageError
-from erc_cli.files import check_folder
+from erc_cli.errors import ErcError
 from erc_cli.learning import Progress
 from erc_cli.manifest import MANIFEST, Basis, Entry, Journal
 from erc_cli.prediction import Wanted
 
-LOCK = ".erc.lock"
 GO_ON = "What is done is kept: type the same command again to go on."
 
 
@@ -54,41 +50,6 @@ class Tally:
     def names(self, state: str, *, now: bool = True) -> list[str]:
         """Recordings of that state; `now`: which came to it in this run."""
         return [n for n, one in self.entries.items() if one.state == state and (n in self.again) is now]
-
-
-@contextmanager
-def own(folder: Path) -> Iterator[None]:
-    """The folder is made, and belongs to this run. The lock goes with its process, however it ends.
-
-    Raises:
-        UsageError: another run is at work there, or nothing can be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"The folder {folder} cannot be made: {error.strerror}.", hint="Name another one: -o DIR"
-        ) from None
-    check_folder(folder)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(
-            f"Another erc is at work in {folder}.",
-            hint="Wait for its end, or name another folder with -o.",
-        ) from None
-    except NotImplementedError:  # a file system without locks: two runs at once are the user's matter
-        yield
-        return
-    except OSError as error:
-        raise UsageError(
-            f"The folder {folder} cannot be written: {error.strerror}.", hint="Name another one: -o DIR"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @dataclass(slots=True)

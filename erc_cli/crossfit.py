@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from erc_cli.dataset import features_of, join, take
+from erc_cli.files import own
 from erc_cli.learning import Progress, Report, Split, Trained, TrainJob
 from erc_cli.types import Extractor, Features, Modality, Status
 from erc_cli.weights import read_weights, write_weights
@@ -90,13 +91,16 @@ def lacking(plan: CrossFit) -> list[int]:
 
 
 def one_fold(plan: CrossFit, number: int) -> Features:
-    """Features of the dialogues of fold `number`, from 0; made now, or by an earlier call."""
+    """Features of the dialogues of fold `number`, from 0; made now, or by an earlier call.
+
+    Raises:
+        UsageError: another process is making them, for a run of another seed.
+    """
     dealt = plan.dealt()
     job = plan.job
 
     def make() -> Features:
         folder = job.folder / f"fold-{number + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
         whole = job.read(plan.name, "train")
         rest = [i for i in range(len(whole.conversations)) if i not in set(dealt[number])]
         seen = replace(
@@ -106,7 +110,8 @@ def one_fold(plan: CrossFit, number: int) -> Features:
             report=_labelled_report(job.report, f"fold {number + 1}/{len(dealt)}: "),
             fold=True,
         )
-        made = plan.features(plan.fit(seen), folder, pick(whole, dealt[number]))
+        with own(folder):
+            made = plan.features(plan.fit(seen), folder, pick(whole, dealt[number]))
         shutil.rmtree(folder)
         return made
 

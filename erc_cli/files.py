@@ -16,6 +16,7 @@ from typing import Any
 
 from erc_cli.errors import ErcError, UsageError
 
+LOCK = ".erc.lock"
 #: what goes wrong with the medium, not with the program
 _MEDIUM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -85,6 +86,45 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"There is no folder {folder} to write to.", hint=f"Type: mkdir -p '{folder}'")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"The folder {folder} is read-only.", hint="Name another place to write to.")
+
+
+@contextmanager
+def own(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """The folder is made, and belongs to this process, or of it what the lock `name` stands for.
+
+    The lock goes with its process, however it ends.
+
+    Raises:
+        UsageError: another run is at work there, or nothing can be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {folder} cannot be made: {error.strerror}.", hint="Name another one: -o DIR"
+        ) from None
+    check_folder(folder)
+    lock = FileLock(folder / name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"Another erc is at work in {folder}.",
+            hint="Wait for its end, or name another folder with -o.",
+        ) from None
+    except NotImplementedError:  # a file system without locks: two at once are the user's matter
+        yield
+        return
+    except OSError as error:
+        raise UsageError(
+            f"The folder {folder} cannot be written: {error.strerror}.", hint="Name another one: -o DIR"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def copy_folder(source: Path, target: Path, *, replace: bool = False) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from erc_cli.errors import UsageError
+from erc_cli.files import own
 from erc_cli.learning import JointBranch, JointJob, Trained
 from erc_cli.options import schema
 from erc_cli.preset import require_models, train_options
@@ -30,6 +31,8 @@ from erc_cli.session import Session, begin, data_of, fusion_job, strict, train_j
 from erc_cli.specs import ExtractorSpec, FusionSpec
 from erc_cli.stages import FUSION, stage_options
 from erc_cli.types import Modality
+
+STAGE_LOCK = ".{}.lock"
 
 
 def train(run: Run) -> Path:
@@ -148,12 +151,15 @@ def _fusion(session: Session) -> None:
 
 
 def _joint(session: Session) -> None:
+    joint = session.run.registry.fusion(session.run.preset.fusion.name).joint
+    if joint is not None:
+        _stage(session, FUSION, lambda: _together(session, joint))
+
+
+def _together(session: Session, joint: Callable[..., Trained]) -> Trained:
     """The fusion with its branches in one; afterwards the branches write themselves."""
     run = session.run
     together = _joint_branches(run)
-    spec = run.registry.fusion(run.preset.fusion.name)
-    if spec.joint is None or done_stage(run.folder, FUSION) is not None:
-        return
     branches: dict[Modality, JointBranch] = {}
     for modality in sorted(together):
         branch = run.registry.extractor(run.preset.extractors[modality].name)
@@ -167,12 +173,12 @@ def _joint(session: Session) -> None:
             )
             branches[modality] = branch.joint(branch_job, **settings)
     job = fusion_job(session, frozenset(run.preset.extractors) - together)
-    settings = train_options(run.preset, FUSION, spec.joint)
-    done = spec.joint(JointJob(job, branches, partial(strict, session)), **settings)
+    settings = train_options(run.preset, FUSION, joint)
+    done = joint(JointJob(job, branches, partial(strict, session)), **settings)
     for modality, trained in branches.items():
         options = trained.save(run.folder, _prior(session))
         note_stage(run.folder, str(modality), Trained(options, {"trained": "jointly, see fusion"}))
-    note_stage(run.folder, FUSION, done)
+    return done
 
 
 def _prior(session: Session) -> Any:
@@ -187,9 +193,14 @@ def _prior(session: Session) -> Any:
 
 
 def _stage(session: Session, stage: str, work: Callable[[], Trained]) -> None:
-    """Do a stage unless an earlier run did."""
+    """Do a stage unless an earlier run did.
+
+    Raises:
+        UsageError: another process is at it, in the same folder.
+    """
     if done_stage(session.folder, stage) is None:
-        note_stage(session.folder, stage, work())
+        with own(session.folder, STAGE_LOCK.format(stage)):
+            note_stage(session.folder, stage, work())
 
 
 def _finished(session: Session, modality: Modality) -> bool:

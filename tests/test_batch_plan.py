@@ -12,9 +12,10 @@ import pytest
 
 from erc_cli.batch import Place, Plan, check_place, make_plan, place_for, stat_of, why
 from erc_cli.batch_find import Task
-from erc_cli.batch_run import LOCK, open_journal, own, sweep
+from erc_cli.batch_run import open_journal, sweep
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.features import sha256_of
+from erc_cli.files import LOCK, own
 from erc_cli.manifest import MANIFEST, Basis, Entry, Journal, is_manifest, line_of, read_manifest
 from erc_cli.prediction import Inputs
 from erc_cli.registry import load_registry

@@ -166,6 +166,15 @@ def test_harmonicity_is_praats_on_recorded_speech(shared: Path) -> None:
         assert ours.mean() == pytest.approx(praats.mean(), rel=0.02), file.name
 
 
+def test_a_long_pause_is_left_out_of_the_harmonicity() -> None:
+    spoken = voice() + noise(1.25, 0.01)
+    samples = np.concatenate([spoken, 1e-4 * np.tile(spoken, 6)])  # blocks without one loud frame
+    ours = harmonicity(samples.astype(np.float64), RATE, silence=0.08)
+    praats = praat_harmonicity(samples, 0.08)
+    assert abs(len(ours) - len(praats)) <= 1
+    assert ours.mean() == pytest.approx(praats.mean(), abs=0.1)
+
+
 def test_harmonicity_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = voice().astype(np.float64)
     whole = harmonicity(samples, RATE, silence=0.08)

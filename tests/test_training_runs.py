@@ -12,8 +12,10 @@ from conftest import EMOTIONS, PHRASES, Erc
 from safetensors.numpy import load_file
 
 from erc_cli.errors import UsageError
+from erc_cli.files import own
 from erc_cli.preset import find_preset, override
 from erc_cli.registry import load_registry
+from erc_cli.training import STAGE_LOCK
 
 RECIPE = {
     "summary": "tiny",
@@ -57,6 +59,34 @@ def test_stages_one_by_one_are_the_whole(recipe: Path, erc: Erc, tiny_meld: Path
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     folds = tmp_path / "b" / "features" / "meld-train-text-of-2"
     assert sorted(p.name for p in folds.iterdir()) == ["fold-1.safetensors", "fold-2.safetensors"]
+
+
+def test_a_stage_is_done_by_one_process_at_a_time(
+    recipe: Path, erc: Erc, tiny_meld: Path, tmp_path: Path
+) -> None:
+    command = ["train", recipe, "--data", f"meld:{tiny_meld}", "-o", tmp_path / "a", "--folds", 0]
+    with own(tmp_path / "a", STAGE_LOCK.format("fusion")):
+        text = erc(*command, "--stage", "text")
+        assert text.returncode == 0, text.stderr  # another stage than the one that is at work
+        busy = erc(*command)
+        assert busy.returncode == 2
+        assert f"Another erc is at work in {tmp_path / 'a'}" in busy.stderr.replace("\n", " ")
+        assert not (tmp_path / "a" / "fusion.safetensors").exists()
+    rest = erc(*command)
+    assert rest.returncode == 0, rest.stderr
+
+
+def test_a_fold_is_made_by_one_process_at_a_time(
+    recipe: Path, erc: Erc, tiny_meld: Path, tmp_path: Path
+) -> None:
+    command = ["train", recipe, "--data", f"meld:{tiny_meld}", "-o", tmp_path / "a", "--seeds", 1]
+    with own(tmp_path / "a" / "features" / "meld-train-text-of-2" / "fold-2"):
+        busy = erc(*command)
+    assert busy.returncode == 2
+    assert "Another erc is at work" in busy.stderr
+    assert (tmp_path / "a" / "features" / "meld-train-text-of-2" / "fold-1.safetensors").exists()
+    rest = erc(*command)
+    assert rest.returncode == 0, rest.stderr
 
 
 def test_seeds_side_by_side_and_their_branches_again(

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from erc_cli import console
 from erc_cli.batch import basis_of, check_place, make_plan, place_for
 from erc_cli.batch_find import Task, absolute, find_tasks
-from erc_cli.batch_run import Run, Tally, open_journal, own
+from erc_cli.batch_run import Run, Tally, open_journal
 from erc_cli.batch_view import cut_off, document, plan_lines, summary, watching
 from erc_cli.certainty import told
 from erc_cli.commands.work import say, say_placements, warn
 from erc_cli.errors import UsageError
 from erc_cli.features import sha256_of
+from erc_cli.files import own
 from erc_cli.manifest import MANIFEST
 from erc_cli.prediction import Inputs, choose
 from erc_cli.transcripts import columns_from
