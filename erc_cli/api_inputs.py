@@ -13,10 +13,11 @@ import yaml
 
 from erc_cli.errors import UsageError
 from erc_cli.learning import Report
+from erc_cli.media import probe
 from erc_cli.pairing import find_transcript
 from erc_cli.prediction import Inputs, open_inputs
-from erc_cli.recording import Recording
-from erc_cli.records import check_columns, recording_of, transcript_of
+from erc_cli.recording import Recording, recording_of
+from erc_cli.records import check_columns, transcript_of
 from erc_cli.registry import Registry
 from erc_cli.speaker_map import SpeakerMap, read_speaker_map
 from erc_cli.transcribing import PREFIX, Plan, plan
@@ -63,7 +64,8 @@ class Asked:
         script = self.transcript
         if not isinstance(script, Transcript):
             script = transcript_of(script, self.columns)
-        return recording_of(script if names is None else names.applied(script), media)
+        info = None if media is None else probe(media)
+        return recording_of(script if names is None else names.applied(script), info)
 
     def _files(self, media: Path | None, registry: Registry, device: str, plans: dict[str, Plan]) -> Inputs:
         if self.transcript is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from erc_cli.batch import Job, stat_of
 from erc_cli.certainty import count_of
-from erc_cli.errors import ErcError, UsageError
+from erc_cli.errors import ErcError, UsageError, reason
 from erc_cli.features import sha256_of
 from erc_cli.learning import Report
 from erc_cli.prediction import Chosen, Loaded, load, open_inputs
@@ -98,7 +98,7 @@ def work(bench: Bench, job: Job) -> Outcome:
         hint = "Look at the file and its permissions."
         done = Outcome(_told(f"{error.filename or job.name}: {error.strerror or error}.", hint))
     except Exception as error:  # noqa: BLE001 - ten hours of other recordings do not fail with this one
-        said = _told(f"{type(error).__name__}: {error}", _DEFECT)
+        said = _told(reason(error), _DEFECT)
         done = Outcome({**said, "traceback": traceback.format_exc()})
     seconds = time.monotonic() - begin - (bench.loading - loaded)
     return replace(done, seconds=round(seconds, 3))

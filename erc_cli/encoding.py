@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from erc_cli.batching import Queue
-from erc_cli.errors import ErcError
+from erc_cli.errors import ErcError, reason
 from erc_cli.feature_file import DamagedError, FeatureFile, from_rows
 from erc_cli.features import Recipe, Span, Store, key_of, sha256_of
 from erc_cli.types import Clip, Encoded, Extractor, MediaInfo, Modality, Notice, Status, Utterance, Wish
@@ -249,10 +249,8 @@ class _Run:
     def _attempt(self, work: Callable[[], T]) -> T | None:
         try:
             return work()
-        except ErcError as error:
-            self.failures.append(f"{self.modality}: {error.message}")
         except Exception as error:  # noqa: BLE001 - a plugin's failure must not stop the others
-            self.failures.append(f"{self.modality}: {type(error).__name__}: {error}")
+            self.failures.append(f"{self.modality}: {reason(error)}")
         return None
 
 

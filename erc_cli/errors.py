@@ -32,6 +32,14 @@ class UsageError(ErcError):
     exit_code = 2
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in one line: a message of ours, or a defect's with its kind."""
+    if isinstance(error, ErcError):
+        return error.message
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`" Did you mean X?"` when a known word is close to `word`, else the empty string."""
     match = get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from erc_cli.batching import Queue
-from erc_cli.errors import ErcError
+from erc_cli.errors import ErcError, reason
 from erc_cli.learning import Progress, Report
 from erc_cli.types import (
     Clip,
@@ -76,10 +76,8 @@ class Branch:
     def _attempt(self, work: Callable[[], T]) -> T | None:
         try:
             return work()
-        except ErcError as error:
-            self.failures.append(error.message)
         except Exception as error:  # noqa: BLE001 - a plugin's failure must not stop the others
-            self.failures.append(f"{type(error).__name__}: {error}")
+            self.failures.append(reason(error))
         return None
 
 

@@ -107,10 +107,14 @@ def open_recording(
     reading = Reading(media, columns or {})
     script = read_transcript(transcript, registry.readers, format=format, reading=reading)
     script = script if renamed is None else renamed.applied(script)
-    notices = [*script.warnings]
-    if info is not None:
-        notices += [*info.warnings, *outside(script, info)]
-    return Recording(script, info, tuple(notices))
+    return recording_of(script, info)
+
+
+def recording_of(script: Transcript, info: MediaInfo | None) -> Recording:
+    """A transcript and its medium, with what is odd about each and about the two together."""
+    if info is None:
+        return Recording(script, None, script.warnings)
+    return Recording(script, info, (*script.warnings, *info.warnings, *outside(script, info)))
 
 
 def _transcribed(inputs: Inputs, report: Report, check: Check) -> Recording:

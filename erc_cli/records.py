@@ -6,12 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from erc_cli.errors import UsageError, nearest
-from erc_cli.media import probe
-from erc_cli.recording import Recording, outside
 from erc_cli.transcripts import COLUMNS, Cue, build_transcript, parse_time
 from erc_cli.types import Notice, Transcript, Utterance
 
@@ -50,18 +47,6 @@ def transcript_of(rows: object, columns: Mapping[str, str]) -> Transcript:
         raise UsageError("The transcript has no utterances.", hint=_HINT)
     notices: list[Notice] = []
     return build_transcript(cues, FORMAT, notices, None, speakers_from_text=False, markup=False)
-
-
-def recording_of(script: Transcript, media: Path | None) -> Recording:
-    """A transcript that is in memory, with its medium.
-
-    Raises:
-        UsageError: the medium is not there or not usable.
-    """
-    if media is None:
-        return Recording(script, None, script.warnings)
-    info = probe(media)
-    return Recording(script, info, (*script.warnings, *info.warnings, *outside(script, info)))
 
 
 def _each(rows: object) -> Iterable[object]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import pluggy
 
 from erc_cli import hookspecs
-from erc_cli.errors import ErcError, UsageError, nearest
+from erc_cli.errors import ErcError, UsageError, nearest, reason
 from erc_cli.specs import (
     DatasetSpec,
     ExtractorSpec,
@@ -270,7 +270,7 @@ def _register(
     try:
         plugin = load()
     except Exception as error:  # noqa: BLE001 - the plugin border: a stranger's import may raise anything
-        return _reason(error)
+        return reason(error)
     if manager.is_registered(plugin):
         return None
     key = f"{owner.plugin}#{len(owners)}"  # two distributions may use one entry-point name
@@ -278,7 +278,7 @@ def _register(
         manager.register(plugin, key)
     except (pluggy.PluginValidationError, ValueError) as error:
         manager.unregister(plugin)
-        return _reason(error)
+        return reason(error)
     owners[key] = owner
     return None
 
@@ -311,7 +311,7 @@ def _call_hooks(
             try:
                 specs = tuple(implementation.function())
             except Exception as error:  # noqa: BLE001 - the plugin border, as above
-                failed.append(Broken(owner, f"{hook}: {_reason(error)}"))
+                failed.append(Broken(owner, f"{hook}: {reason(error)}"))
                 continue
             wrong = next((s for s in specs if not isinstance(s, cls)), None)
             if wrong is not None:
@@ -353,11 +353,6 @@ def _plugin_name(plugin: object) -> str:
 
 def _plain(word: str) -> str:
     return re.sub(r"[-_.]+", "-", word.strip().lower())
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def listed(words: Iterable[str]) -> str:
