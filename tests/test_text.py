@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import EMOTIONS
 from tokenizers import Tokenizer
 
 from erc_cli.errors import ErcError, UsageError
+from erc_cli.preset import presets_folder
 from erc_cli.types import Conversation, Encoded, Status, Utterance
 from erc_text_minilm.context import Window, plain, sequences
 from erc_text_minilm.minilm import build
-from erc_text_minilm.network import ContextEncoder, collate, save
-from erc_text_minilm.pretrained import find_init
+from erc_text_minilm.network import ContextEncoder, collate, load, save
+from erc_text_minilm.pretrained import find_init, pretrained
 
 TALK = Conversation(
     (
@@ -166,16 +168,14 @@ def test_other_encoders_are_not_for_minilm(tiny_bert: Path, tmp_path: Path) -> N
     import json
     import shutil
 
-    from erc_text_minilm.pretrained import pretrained
-
     folder = shutil.copytree(tiny_bert, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "roberta"}))
     with pytest.raises(UsageError, match=r"not a BERT \(roberta\)[\s\S]*text\.use=roberta"):
-        pretrained(folder, 7, "minilm")
+        pretrained(folder, EMOTIONS, "minilm")
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(UsageError, match="not a BERT"):
-        pretrained(folder, 7, "minilm")
+        pretrained(folder, EMOTIONS, "minilm")
 
 
 def test_a_pretrained_model_must_be_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +185,24 @@ def test_a_pretrained_model_must_be_whole(tmp_path: Path, monkeypatch: pytest.Mo
         find_init(str(tmp_path))
     with pytest.raises(UsageError, match=r"is not on this computer[\s\S]*erc models pull roberta-large"):
         find_init("roberta-large")
+
+
+def test_a_built_in_preset_is_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    branch = presets_folder() / "default"
+    assert find_init("default") == branch
+    _, head = load(branch / "text.safetensors")
+    same = pretrained(branch, EMOTIONS, "minilm")
+    assert np.array_equal(same.head.weight.detach().numpy(), head.weight)
+    for labels in (EMOTIONS[::-1], EMOTIONS[:3]):  # rows that would mean something else
+        other = pretrained(branch, labels, "minilm")
+        assert other.head.out_features == len(labels)
+        assert np.isin(other.head.weight.detach().numpy(), head.weight).mean() < 0.1
+        words, those = (m.encoder.embeddings.word_embeddings.weight for m in (other, same))
+        assert torch.equal(words, those)
+    (tmp_path / "default").mkdir()
+    with pytest.raises(UsageError, match="default has no model"):  # a folder of that name is meant
+        find_init("default")
 
 
 def test_a_repacked_model_with_another_hash_is_refused(

@@ -60,7 +60,7 @@ def test_the_command_line_s_precision_goes_before_the_preset_s(tiny_roberta: Pat
 def test_a_mean_over_all_tokens(tiny_roberta: Path, tmp_path: Path) -> None:
     """By hand, without padding; and the trained weights remember it."""
     tokenizer = read_tokenizer(tiny_roberta / "tokenizer.json")
-    model = pretrained(tiny_roberta, 7, "roberta", "mean").eval()
+    model = pretrained(tiny_roberta, EMOTIONS, "roberta", "mean").eval()
     made = build(weights=tiny_roberta, max_tokens=64, pooling="mean", batch=3).gather(TALK, NOTHING).values
     for sample, row in zip(sequences(TALK, tokenizer, Window(1, 1, True, 64)), made, strict=True):
         with torch.inference_mode():

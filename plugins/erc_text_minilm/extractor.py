@@ -55,7 +55,7 @@ def open_encoder(
     else:
         words = read_tokenizer(tokenizer or source.with_name(TOKENIZER))
     if source.is_dir():
-        model = pretrained(source, 1, "roberta", running.pooling, "text.weights").eval()
+        model = pretrained(source, ("",), "roberta", running.pooling, "text.weights").eval()
     else:
         model, head = load(source, "roberta")
         if model.pooling != running.pooling:

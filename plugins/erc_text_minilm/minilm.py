@@ -55,7 +55,8 @@ def train(
     """Fine-tune on every data set of the job that has conversations.
 
     `init`: a folder with `model.safetensors`, `config.json` and `tokenizer.json` of a BERT model, a
-    run folder with a text branch, or the name of an installed package that carries a model.
+    run folder with a text branch, a built-in preset that has one, or the name of an installed package
+    that carries a model.
     `first`: data sets of the job to fit to before the others, `first_epochs` times.
     """
     from erc_text_minilm.context import Window

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from erc_cli.contamination import marks_of
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.model_store import find_model
+from erc_cli.preset import presets_folder
 from erc_text_minilm.context import Window
 from erc_text_minilm.encoders import CONFIG, WEIGHTS, fill, read_config, read_tensors, shape_of
 from erc_text_minilm.network import KEYS, ContextEncoder, Kind, Pooling, load
@@ -31,14 +33,16 @@ KNOWN = {
 
 
 def find_init(init: str) -> Path:
-    """The folder of the pretrained model.
+    """The folder of the pretrained model: `init` itself, a built-in preset's, a model's or a package's.
 
     Raises:
-        UsageError: it is neither a folder, nor a model that is here, nor a known, undamaged package.
+        UsageError: it is none of these, or damaged.
     """
     if init not in KNOWN:
-        folder = Path(init)
-        return check_folder(folder if folder.exists() else find_model(init), "train.text.init")
+        folder, preset = Path(init), presets_folder() / init
+        if not folder.exists():
+            folder = preset if (preset / TRAINED).is_file() else find_model(init)
+        return check_folder(folder, "train.text.init")
     package, inside, sha256 = KNOWN[init]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -105,9 +109,10 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def pretrained(
-    source: Path, classes: int, kind: Kind, pooling: Pooling = "own", option: str = "train.text.init"
+    source: Path, labels: Sequence[str], kind: Kind, pooling: Pooling = "own", option: str = "train.text.init"
 ) -> ContextEncoder:
-    """A published model with a new head, or the text branch of an earlier run.
+    """A published model with a new head, or the text branch of an earlier run, with its head if that
+    answers these labels.
 
     Raises:
         UsageError: it is damaged, or of an architecture that `kind` does not know.
@@ -116,11 +121,11 @@ def pretrained(
     if earlier.is_file():
         model, head = load(earlier, kind)
         model.pooling = pooling
-        if len(head.prior) != classes:
-            model.head = nn.Linear(model.dim, classes)
+        if model.labels != tuple(labels) if model.labels else len(head.prior) != len(labels):
+            model.head = nn.Linear(model.dim, len(labels))
         return model
     config = _bert_shape(source, option) if kind == "minilm" else shape_of(source, option)
-    model = ContextEncoder(config, classes=classes, kind=kind, pooling=pooling)
+    model = ContextEncoder(config, classes=len(labels), kind=kind, pooling=pooling)
     fill(model.encoder, read_tensors(source / WEIGHTS, option), source / WEIGHTS, option)
     model.marks = marks_of(source)
     return model

@@ -143,7 +143,7 @@ def _first(job: TrainJob, settings: Settings, window: Window, path: Path) -> Non
         gather_examples(job, settings.first, split, tokenizer, window) for split in ("train", "dev")
     )
     seed_everything(0)
-    model = pretrained(source, len(job.labels), settings.kind, settings.pooling).to(job.device)
+    model = pretrained(source, job.labels, settings.kind, settings.pooling).to(job.device)
     check_fit(model, tokenizer, window, "train.text")
     phase = Phase("text-first", settings.first_epochs, 0, job.shared)
     _fit(phase, settings, window, model, train, dev, job.report)
@@ -224,7 +224,7 @@ def begin(job: TrainJob, settings: Settings, window: Window) -> ContextEncoder:
     seed_everything(job.seed)  # a new head's weights are the same whatever came before
     if not settings.first:
         source = find_init(settings.init)
-        model = pretrained(source, len(job.labels), settings.kind, settings.pooling)
+        model = pretrained(source, job.labels, settings.kind, settings.pooling)
         check_fit(model, read_tokenizer(source / TOKENIZER), window, "train.text")
         return model.to(job.device)
     absent = [name for name in settings.first if name not in job.data]
