@@ -226,3 +226,20 @@ def test_training_on_the_gpu(precision: str, tiny_roberta: Path, tiny_meld: Path
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(here, there, atol=1e-4)
+
+
+def test_every_seed_begins_with_the_same_new_head(
+    tiny_meld: Path, tmp_path: Path, tiny_roberta: Path
+) -> None:
+    """Else the fusion of a second seed is fitted to features that point other ways than its branch's."""
+    from erc_text_minilm.joint import JointEncoder
+
+    options = {"init": str(tiny_roberta), "past": 1, "future": 0, "speakers": True, "max_tokens": 60}
+    rest = {"epochs": 1, "lr": 1e-3, "layer_decay": 0.9, "batch": 4, "average": 0.5}
+    heads = [
+        JointEncoder(replace(job(tiny_meld, tmp_path / "a"), seed=seed), {**options, **rest}, "roberta")
+        for seed in (0, 1)
+    ]
+    first, second = ([p for n, p in one.network.named_parameters() if "head" in n] for one in heads)
+    assert len(first) == 2
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

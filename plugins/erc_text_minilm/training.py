@@ -221,7 +221,9 @@ def begin(job: TrainJob, settings: Settings, window: Window) -> ContextEncoder:
     Raises:
         UsageError: those are not among the stage's data, or the network cannot be had.
     """
-    seed_everything(job.seed)  # a new head's weights are the same whatever came before
+    # One new head for all seeds and folds: what it asks of the features decides which way each of them
+    # points, and a fusion that is fitted to the features of some is given those of another.
+    seed_everything(0)
     if not settings.first:
         source = find_init(settings.init)
         model = pretrained(source, job.labels, settings.kind, settings.pooling)
