@@ -218,6 +218,6 @@ def test_the_shipped_weights_load_and_keep_their_features(root: Path) -> None:
     extractor = build(weights=root / "presets" / "default" / "visual.safetensors")
     pictures = np.random.default_rng(0).integers(0, 256, (9, 48, 48), dtype=np.uint8)
     values = extractor.encode_pictures(pictures).values
-    assert values.shape == (9, 192)
-    assert values[0, :4] == pytest.approx([0.07921, 0.27453, 0.0, 0.00803], abs=1e-3)
-    assert float(values[0].sum()) == pytest.approx(50.324, abs=0.02)
+    assert values.shape == (9, 300)
+    assert values[0, :4] == pytest.approx([0.10067, -0.00141, 0.00255, 0.18604], abs=1e-3)
+    assert float(values[0].sum()) == pytest.approx(2.0973, abs=0.02)
