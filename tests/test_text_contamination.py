@@ -164,13 +164,13 @@ def test_the_same_series_is_the_same_data() -> None:
 
 def test_weights_carry_the_mark_on(emoberta: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = pretrained(emoberta, 7, "roberta")
+    model = pretrained(emoberta, EMOTIONS, "roberta")
     path = tmp_path / "run" / "text.safetensors"
     path.parent.mkdir()
     save(model, torch.full((7,), 1 / 7).numpy(), path)
     assert [mark.encoder for mark in load(path, "roberta")[0].marks] == [NAMES[0]]
     shutil.copy(emoberta / "tokenizer.json", path.parent)
-    again = pretrained(path.parent, 7, "roberta")  # a run that begins from that run
+    again = pretrained(path.parent, EMOTIONS, "roberta")  # a run that begins from that run
     assert [mark.encoder for mark in again.marks] == [NAMES[0]]
     (mark,) = marks_of(path)
     assert mark == Mark(NAMES[0], ("meld", "iemocap"), KNOWN[0].known, KNOWN[0].source)

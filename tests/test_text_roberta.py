@@ -129,7 +129,7 @@ def test_each_architecture_is_what_transformers_itself_loads(kind: str, tmp_path
 
 def test_pooling_takes_the_utterance_or_the_first_token(tiny_roberta: Path) -> None:
     tokenizer = read_tokenizer(tiny_roberta / "tokenizer.json")
-    model = pretrained(tiny_roberta, 7, "roberta").eval()
+    model = pretrained(tiny_roberta, EMOTIONS, "roberta").eval()
     samples = list(sequences(TALK, tokenizer, Window(1, 1, True, 64)))
     with torch.inference_mode():
         ids, types, mask = model.inputs(samples)
@@ -176,7 +176,7 @@ def test_positions_are_those_that_the_model_has(tiny_roberta: Path) -> None:
 
 def test_saved_weights_come_back(tiny_roberta: Path, tmp_path: Path) -> None:
     torch.manual_seed(2)
-    model = pretrained(tiny_roberta, 7, "roberta", "first").eval()
+    model = pretrained(tiny_roberta, EMOTIONS, "roberta", "first").eval()
     path = tmp_path / "text.safetensors"
     save(model, np.full(7, 1 / 7, np.float32), path)
     shutil.copy(tiny_roberta / "tokenizer.json", tmp_path)
@@ -199,7 +199,7 @@ def test_half_of_saved_weights_is_refused(tiny_roberta: Path, tmp_path: Path) ->
     from erc_cli.weights import read_weights, write_weights
 
     path = tmp_path / "text.safetensors"
-    save(pretrained(tiny_roberta, 7, "roberta"), np.full(7, 1 / 7, np.float32), path)
+    save(pretrained(tiny_roberta, EMOTIONS, "roberta"), np.full(7, 1 / 7, np.float32), path)
     found = read_weights(path, "erc.roberta/1")
     about = {name: found.metadata[name] for name in ("config", "pooling")}
     for lost in ("head.prior", "encoder.embeddings.word_embeddings.weight"):
@@ -218,7 +218,7 @@ def test_rates_fall_from_layer_to_layer(tiny_roberta: Path, tmp_path: Path) -> N
         write_model(tmp_path / "m", "modernbert"),
         write_model(tmp_path / "a", "albert"),
     ):
-        model = pretrained(folder, 7, "roberta")
+        model = pretrained(folder, EMOTIONS, "roberta")
         groups = optimizer_groups(model, settings)
         rates = {id(g["params"][0]): g["lr"] for g in groups}
         named = {name: rates[id(value)] for name, value in model.named_parameters()}
@@ -303,7 +303,7 @@ def test_the_same_seed_gives_the_same_bytes(tiny_roberta: Path, tiny_meld: Path,
     one, same, bfloat = ((folder / "text.safetensors").read_bytes() for folder in folders)
     assert one == same
     assert one != bfloat
-    onwards = pretrained(folders[0], 7, "roberta")
+    onwards = pretrained(folders[0], EMOTIONS, "roberta")
     assert isinstance(onwards, ContextEncoder)
     assert onwards.head.out_features == 7
 
