@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from erc_cli.alignment import carry
 from erc_cli.dataset import features_of, join, take
 from erc_cli.files import own
 from erc_cli.learning import Progress, Report, Split, Trained, TrainJob
@@ -65,6 +66,8 @@ class CrossFit:
     """How the train split of data set `name` gets features from branches that never saw the row's dialogue.
 
     `fit` is the branch's `train` with its options; `features(trained, folder, split)` computes them.
+    `dev` gives what the branch that will be used says of the dev split: with it, every fold's branch
+    is asked for the same, and its features are brought into the coordinates of that branch.
     A finished fold is kept in `job.folder`, its weights are not: a run that was cut off goes on with
     the fold it was in.
     """
@@ -74,6 +77,7 @@ class CrossFit:
     folds: int
     fit: Callable[[TrainJob], Trained]
     features: Callable[[Trained, Path, Split], Features]
+    dev: Callable[[], Features] | None = None
 
     def dealt(self) -> list[list[int]]:
         """The dialogues of each fold."""
@@ -82,7 +86,7 @@ class CrossFit:
 
     def path(self, number: int) -> Path:
         """Where the features of fold `number`, from 0, are kept."""
-        return self.job.folder / f"fold-{number + 1}.safetensors"
+        return self.job.folder / f"fold-{number + 1}{'-and-dev' if self.dev else ''}.safetensors"
 
 
 def lacking(plan: CrossFit) -> list[int]:
@@ -91,7 +95,9 @@ def lacking(plan: CrossFit) -> list[int]:
 
 
 def one_fold(plan: CrossFit, number: int) -> Features:
-    """Features of the dialogues of fold `number`, from 0; made now, or by an earlier call.
+    """Features of the dialogues of fold `number`, from 0, and then of dev if the plan has it.
+
+    Made now, or by an earlier call.
 
     Raises:
         UsageError: another process is making them, for a run of another seed.
@@ -111,7 +117,9 @@ def one_fold(plan: CrossFit, number: int) -> Features:
             fold=True,
         )
         with own(folder):
-            made = plan.features(plan.fit(seen), folder, pick(whole, dealt[number]))
+            trained = plan.fit(seen)
+            parts = [pick(whole, dealt[number]), *([job.read(plan.name, "dev")] if plan.dev else [])]
+            made = join([plan.features(trained, folder, part) for part in parts])
         shutil.rmtree(folder)
         return made
 
@@ -124,7 +132,16 @@ def out_of_fold(plan: CrossFit) -> Features:
     sizes = [len(c.utterances) for c in plan.job.read(plan.name, "train").conversations]
     starts = np.cumsum([0, *sizes])
     rows = [row for held_out in dealt for i in held_out for row in range(starts[i], starts[i + 1])]
-    return take(join([one_fold(plan, k) for k in range(len(dealt))]), np.argsort(rows))
+    found = [one_fold(plan, k) for k in range(len(dealt))]
+    if plan.dev is not None:
+        wanted = plan.dev()
+        found = [_carried(one, wanted) for one in found]
+    return take(join(found), np.argsort(rows))
+
+
+def _carried(fold: Features, wanted: Features) -> Features:
+    held_out = len(fold.values) - len(wanted.values)
+    return carry(take(fold, np.arange(held_out)), take(fold, np.arange(held_out, len(fold.values))), wanted)
 
 
 def pick(split: Split, chosen: Sequence[int]) -> Split:

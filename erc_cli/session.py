@@ -160,6 +160,9 @@ def cross_fit(session: Session, name: str, modality: Modality) -> CrossFit:
         filled = _fill(session, part, {modality: fold}, {modality: extractor})
         return branch_features(filled, modality, use.name, extractor, run.report)
 
+    def dev() -> Features:
+        return _features(session, name, "dev", modality)
+
     home = (run.shared or run.folder) / FEATURES / f"{name}-train-{stage}-of-{folds}"
     home.mkdir(parents=True, exist_ok=True)
     return CrossFit(
@@ -168,4 +171,5 @@ def cross_fit(session: Session, name: str, modality: Modality) -> CrossFit:
         folds=folds,
         fit=partial(spec.train, **train_options(run.preset, stage, spec.train)),
         features=features,
+        dev=dev if spec.own_space else None,
     )

@@ -21,6 +21,7 @@ class ExtractorSpec:
     `train(job, *, option=default, …)` fits the branch; its signature is the schema of
     `train.MODALITY` in a preset. `joint`, with the same signature, gives the branch to be fitted
     together with the fusion. `heeds` names what `train` heeds of the job's `device` and `precision`.
+    `own_space`: `train` begins at random, so every fit has coordinates of its own (`erc_cli.alignment`).
     """
 
     name: str
@@ -35,6 +36,7 @@ class ExtractorSpec:
     late: tuple[str, ...] = ()
     bound_to_data: bool = False
     heeds: tuple[str, ...] = ()
+    own_space: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,5 +72,6 @@ def erc_extractors() -> Sequence[ExtractorSpec]:
             build=build,
             licence="none of its own; trained weights carry the terms of their data",
             train=train,
+            own_space=True,
         )
     ]
