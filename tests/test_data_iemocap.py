@@ -165,6 +165,29 @@ def test_the_table_tested_on_session_4(shared: Path) -> None:
         assert some.values.shape == (8,)
 
 
+def test_any_session_may_be_left_out(shared: Path) -> None:
+    table = shared / "data" / "iemocap" / "sessions_1_to_4.csv"
+    data = open_iemocap(table, test="session2", unused=("session4", "session5"))
+    seen = {name: Counter(c.id[:5] for c in data.read(name).conversations) for name in data.splits}
+    assert seen == {
+        "train": {"Ses01": 24, "Ses03": 28},
+        "dev": {"Ses01": 4, "Ses03": 4},
+        "test": {"Ses02": 30},
+    }
+
+
+def test_five_sessions_in_turn(release: Path) -> None:
+    data = open_iemocap(release, test="session1", unused=())
+    assert {c.id[:5] for c in data.read("test").conversations} == {"Ses01"}
+    assert {c.id[:5] for c in data.read("dev").conversations} == {"Ses02", "Ses03", "Ses04", "Ses05"}
+
+
+def test_a_session_is_not_tested_on_and_left_aside(release: Path) -> None:
+    with pytest.raises(UsageError, match="session4 is the test split, and unused") as caught:
+        open_iemocap(release, test="session4", unused=("session4", "session5"))
+    assert "unused=[session5]" in caught.value.hint
+
+
 def test_the_held_out_dialogues_are_always_the_same() -> None:
     names = [f"Ses01{who}_{kind}" for who in "FM" for kind in ("impro01", "impro02", "script01", "script02")]
     assert held_out(names) == held_out(reversed(names))

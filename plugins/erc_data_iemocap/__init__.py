@@ -10,23 +10,26 @@ from erc_cli.hookspecs import hookimpl
 from erc_cli.learning import Dataset
 from erc_cli.specs import DatasetSpec
 
+Session = Literal["session1", "session2", "session3", "session4", "session5"]
+
 
 def open_iemocap(
     path: Path,
     *,
-    test: Literal["session5", "session4"] = "session5",
+    test: Session = "session5",
+    unused: Sequence[Session] = ("session5",),
     media: Literal["wav", "avi"] = "wav",
     unlabelled: Literal["keep", "drop"] = "keep",
 ) -> Dataset:
     """The released folder (with `Session1` and so on), or a table of its utterances.
 
-    `test`: `session5` is the published split; `session4` takes dev from sessions 1 to 3 and leaves
-    session 5 aside. `media`: the sound, or the video of both speakers. `unlabelled`: what to do with
-    utterances of another emotion or none, which are context to the others.
+    `test`: `session5` is the published split. With another one dev is taken from the sessions that are
+    left, and those of `unused` are not read. `media`: the sound, or the video of both speakers.
+    `unlabelled`: what to do with utterances of another emotion or none, which are context to the others.
     """
     from erc_data_iemocap.iemocap import Iemocap
 
-    return Iemocap(path, test=test, media=media, unlabelled=unlabelled)
+    return Iemocap(path, test=test, unused=unused, media=media, unlabelled=unlabelled)
 
 
 @hookimpl

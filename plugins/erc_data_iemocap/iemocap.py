@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from erc_cli.learning import Source, Split
 from erc_cli.types import Conversation, Encoded, Notice, Utterance
 from erc_data_iemocap.release import is_release, read_release
 from erc_data_iemocap.table import find_table, read_turns
-from erc_data_iemocap.turns import LABELS, PUBLISHED, SESSIONS, Turn, split_dialogues
+from erc_data_iemocap.turns import LABELS, PUBLISHED, Turn, sessions_for, split_dialogues
 
 NAMES = tuple(LABELS.values())
 INDEX = {short: i for i, short in enumerate(LABELS)}
@@ -28,15 +28,22 @@ class Iemocap:
         UsageError: it is neither the released folder nor a table, or not whole.
     """
 
-    def __init__(self, path: Path, *, test: str, media: str, unlabelled: str) -> None:
+    def __init__(
+        self, path: Path, *, test: str, unused: Collection[str], media: str, unlabelled: str
+    ) -> None:
+        if test != "session5" and test in unused:
+            others = ", ".join(one for one in unused if one != test)
+            raise UsageError(
+                f"data.iemocap: {test} is the test split, and unused.",
+                hint=f"Type: --set 'data.iemocap.unused=[{others}]'",
+            )
         self.path = path
         self._test, self._keep = test, unlabelled == "keep"
         self._released = path.is_dir() and is_release(path)
         table = None if self._released else find_table(path)
         self._notes: tuple[Notice, ...] = ()
         if self._released:
-            sessions = SESSIONS if test == "session5" else SESSIONS[:4]
-            turns, self._files, self._notes = read_release(path, media, sessions)
+            turns, self._files, self._notes = read_release(path, media, sessions_for(test, unused))
         elif table is not None:
             turns = read_turns(table)
             self._files = {turn.dialogue: (table,) for turn in turns}
@@ -48,11 +55,11 @@ class Iemocap:
         self._dialogues: dict[str, list[Turn]] = defaultdict(list)
         for turn in sorted(turns, key=lambda t: (t.dialogue, t.start, t.id)):
             self._dialogues[turn.dialogue].append(turn)
-        self._splits = split_dialogues(self._dialogues, test)
+        self._splits = split_dialogues(self._dialogues, test, unused)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits; a table without session 5 has no test split unless it is session 4."""
+        """Names of the splits; a table without the test session has no test split."""
         return tuple(self._splits)
 
     def read(self, split: str) -> Split:

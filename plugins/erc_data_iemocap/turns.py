@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -61,14 +61,18 @@ def session(dialogue: str) -> str:
     return dialogue[4:5]
 
 
-def split_dialogues(dialogues: Iterable[str], test: str) -> dict[str, tuple[str, ...]]:
+def sessions_for(test: str, unused: Collection[str]) -> tuple[str, ...]:
+    """Numbers of the sessions that are read: all for the published split, `session5`."""
+    return tuple(n for n in SESSIONS if test == "session5" or f"session{n}" not in unused)
+
+
+def split_dialogues(
+    dialogues: Iterable[str], test: str, unused: Collection[str] = ("session5",)
+) -> dict[str, tuple[str, ...]]:
     """Dialogues of every split that has any, in the order of their names."""
-    names = sorted(dialogues)
-    if test == "session5":
-        last, dev = "5", DEV
-    else:
-        names = [name for name in names if session(name) != "5"]
-        last, dev = "4", held_out(name for name in names if session(name) != "4")
+    last, known = test.removeprefix("session"), sessions_for(test, unused)
+    names = sorted(name for name in dialogues if session(name) in known)
+    dev = DEV if test == "session5" else held_out(name for name in names if session(name) != last)
     found = {
         "train": tuple(n for n in names if session(n) != last and n not in dev),
         "dev": tuple(n for n in names if n in dev),
