@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from conftest import EMOTIONS, PHRASES
 from mediakit import RATE, Audio, write
 
@@ -52,6 +53,15 @@ def tiny_preset(folder: Path, bert: Path, *, audio: bool = False, past: int = 2)
     path = folder / "tiny.yaml"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """Text and prosody; without parselmouth, text alone."""
+    from importlib.util import find_spec
+
+    folder = tmp_path_factory.mktemp("preset")
+    return tiny_preset(folder, tiny_bert, audio=find_spec("parselmouth") is not None)
 
 
 def hum(seconds: float, pitch: float = 150.0) -> np.ndarray:
@@ -104,3 +114,8 @@ def without_times(folder: Path) -> dict[str, dict[str, Any]]:
     """The manifest but for what the clock says."""
     times = ("seconds", "finished", "media_stat")
     return {name: {k: v for k, v in one.items() if k not in times} for name, one in entries(folder).items()}
+
+
+def needs_parselmouth() -> None:
+    """Skip a test that hears a voice where the library for it is not installed."""
+    pytest.importorskip("parselmouth", reason="needs parselmouth: pip install 'erc-cli[audio]'")

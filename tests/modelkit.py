@@ -12,7 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from click.testing import CliRunner, Result
+
+from erc_cli import main
+
+COMMIT = "ab" * 20
 
 
 @dataclass
@@ -114,3 +120,16 @@ def write_lock(path: Path, **models: Any) -> Path:
 def tree(folder: Path) -> list[str]:
     """Every file and folder below, hidden ones too, but not the file that keeps two pulls apart."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.name != ".busy")
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("ERC_LOCK", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ERC_MODELS", str(tmp_path / "store"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "store"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main.erc, list(map(str, arguments)), standalone_mode=False)

@@ -11,171 +11,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import mediakit
+import extractkit
 import numpy as np
 import pytest
-from conftest import ROOT
+from extractkit import LONG, RATE, Place
 
-from erc_cli.dataset import features_of
-from erc_cli.encoding import Branch
-from erc_cli.extraction import branches_of, rows_of, with_features
-from erc_cli.fakes import FakeExtractor, FakePlugin
+from erc_cli.extraction import branches_of, with_features
 from erc_cli.feature_file import read_features
-from erc_cli.features import Store, open_store, recipe_of
-from erc_cli.learning import Source, Split
+from erc_cli.features import open_store
 from erc_cli.preset import Use
 from erc_cli.registry import Entry, Owner, Registry
-from erc_cli.types import Conversation, Encoded, Modality, Status, Utterance
+from erc_cli.types import Modality, Status
 
-RATE = mediakit.RATE
-LONG = 0.9  # seconds of the dialogue's file that hold one utterance
-
-#: a plugin in one file: a data set that a table describes, and an extractor that writes down its work
-PLUGIN = """
-import json, os, time
-from pathlib import Path
-import numpy as np
-from erc_cli.fakes import FakeExtractor, FakeFusion
-from erc_cli.hookspecs import hookimpl
-from erc_cli.learning import Source, Split
-from erc_cli.specs import DatasetSpec, ExtractorSpec, FusionSpec
-from erc_cli.types import Conversation, Encoded, Modality, Utterance
-
-class Noted(FakeExtractor):
-    def encode(self, clip):
-        if clip.sound is None:
-            return Encoded(None, clip.sound_status)
-        with open(os.environ["NOTES"], "a") as stream:
-            stream.write(f"{os.getpid()} {len(clip.sound)}\\n")
-        time.sleep(float(os.environ.get("DELAY", "0")))
-        if os.environ.get("FAILS") == str(len(clip.sound)):
-            raise ValueError("it never liked this one")
-        if os.environ.get("DIES") == str(len(clip.sound)):
-            os._exit(9)
-        return super().encode(clip)
-
-def build(*, scale: float = 1.0):
-    return Noted(Modality.AUDIO, scale)
-
-def build_text(*, scale: float = 1.0):
-    return FakeExtractor(Modality.TEXT, scale)
-
-def build_fusion(*, labels):
-    return FakeFusion(len(labels))
-
-class Listed:
-    def __init__(self, path):
-        self.path = path
-        self.splits = tuple(json.loads((path / "table.json").read_text()))
-
-    def read(self, split):
-        talks = json.loads((self.path / "table.json").read_text())[split]
-        def source(u):
-            return Source(self.path / u["file"], u["start"], u["end"]) if u["file"] else None
-        return Split(
-            name=split, labels=("a", "b"), sha256="0" * 64,
-            conversations=tuple(
-                Conversation(tuple(Utterance(0, 0, u["text"]) for u in t), id=f"t{i}")
-                for i, t in enumerate(talks)
-            ),
-            targets=tuple((0,) * len(t) for t in talks),
-            sources=tuple(tuple(source(u) for u in t) for t in talks),
-            ids=tuple(tuple(u["id"] for u in t) for t in talks),
-        )
-
-@hookimpl
-def erc_extractors():
-    noted = ExtractorSpec("noted", Modality.AUDIO, "notes", build)
-    return [noted, ExtractorSpec("long", Modality.TEXT, "length", build_text)]
-
-@hookimpl
-def erc_fusions():
-    return [FusionSpec("even", "even", build_fusion)]
-
-@hookimpl
-def erc_datasets():
-    return [DatasetSpec("listed", "a table of files", lambda path: Listed(path))]
-"""
-PRESET = "labels: [a, b]\nextractors:\n  text: {use: long}\n  audio: {use: noted}\nfusion: {use: even}\n"
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A data set on disk, the plugin that reads it, and the notes of what was encoded."""
-
-    folder: Path
-    home: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        path = os.pathsep.join(map(str, [self.home, ROOT, ROOT / "plugins"]))
-        notes = {"NOTES": str(self.home / "notes"), "ERC_CACHE": str(self.home / "cache")}
-        return {**os.environ, "PYTHONPATH": path, **notes}
-
-    def arguments(self, out: Path, *more: object) -> list[str]:
-        asked = ["extract", self.home / "tiny.yaml", "--data", f"listed:{self.folder}", "-o", out, *more]
-        return [sys.executable, "-m", "erc_cli", *map(str, asked)]
-
-    def run(self, out: Path, *more: object, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.arguments(out, *more),
-            env={**self.environment, **env},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-
-    def notes(self) -> list[str]:
-        """What was encoded since the last time, by length in samples."""
-        path = self.home / "notes"
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return sorted(line.split()[1] for line in lines)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A dialogue in one file, eight clips by themselves, one utterance without a medium."""
-    folder, home = tmp_path_factory.mktemp("media"), tmp_path_factory.mktemp("home")
-    mediakit.write(folder / "talk.flac", audio=mediakit.Audio(mediakit.noise(4.0)))
-    talk = [
-        {
-            "id": f"talk_{i}",
-            "text": "word " * i,
-            "file": "talk.flac",
-            "start": i * 1.0,
-            "end": i + LONG + i / 100,
-        }
-        for i in range(3)
-    ]
-    clips = []
-    for i in range(8):
-        mediakit.write(folder / f"clip{i}.flac", audio=mediakit.Audio(mediakit.noise(0.5 + i / 10, seed=i)))
-        clips.append(
-            {"id": f"clip{i}", "text": f"clip {i}", "file": f"clip{i}.flac", "start": 0.0, "end": None}
-        )
-    clips.append({"id": "none", "text": "unheard", "file": None, "start": 0.0, "end": None})
-    (folder / "table.json").write_text(json.dumps({"train": [talk, clips[:4]], "dev": [clips[4:]]}))
-    (home / "erc_listed.py").write_text(PLUGIN)
-    info = home / "erc_listed-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: erc-listed\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[erc]\nlisted = erc_listed\n")
-    (home / "tiny.yaml").write_text(PRESET)
-    return Place(folder, home)
-
-
-@pytest.fixture
-def place(made: Place) -> Place:
-    made.notes()
-    return made
+made, place = extractkit.made, extractkit.place  # fixtures
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -420,49 +270,6 @@ def test_wrong_words_are_told_before_any_work(place: Place, tmp_path: Path) -> N
     assert place.notes() == []
 
 
-# --- from Python ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def branch() -> Branch:
-    registry = Registry.of(FakePlugin())
-    use = Use("fake-audio")
-    return Branch(recipe_of(Modality.AUDIO, use, registry), FakeExtractor(Modality.AUDIO))
-
-
-def split_of(folder: Path) -> Split:
-    """Two utterances of one file in two conversations, and one without a medium."""
-    talk = folder / "talk.flac"
-    return Split(
-        name="dev",
-        labels=("a", "b"),
-        sha256="",
-        conversations=(
-            Conversation((Utterance(100, 101, "one"), Utterance(101, 102, "two")), id="x"),
-            Conversation((Utterance(0, 1, "three"),), id="y"),
-        ),
-        targets=((0, 1), (-1,)),
-        sources=((Source(talk, 2.0, 2.5), None), (Source(talk, 0.0, 1.0),)),
-    )
-
-
-def test_rows_come_back_in_the_order_of_the_split(place: Place, branch: Branch, tmp_path: Path) -> None:
-    split, store = split_of(place.folder), Store(tmp_path / "store")
-    for _ in range(2):  # computed, then read
-        filled = with_features(split, {Modality.AUDIO: branch}, store)
-        first, second = filled.ready["fake-audio"]
-        assert first[0] is not None and first[0].values is not None
-        assert first[0].values[0] == pytest.approx(0.5)
-        assert first[1] == Encoded(None, Status.UNREADABLE)
-        assert second[0] is not None and second[0].values is not None
-        assert second[0].values[0] == pytest.approx(1.0)
-        assert rows_of(split, branch, store)[0][1] == first[1]
-    labelled = features_of(filled, {Modality.AUDIO: ("fake-audio", branch.extractor)})
-    assert labelled is not None
-    assert labelled.features[Modality.AUDIO].values[:, 0] == pytest.approx([0.5, 0.0, 1.0])
-    assert labelled.features[Modality.AUDIO].present.tolist() == [True, False, True]
-
-
 def test_a_features_folder_serves_training(place: Place, whole: Path) -> None:
     """What `erc extract -o` wrote is found by its content; nothing is encoded."""
     spec = importlib.util.spec_from_file_location("erc_listed", place.home / "erc_listed.py")
@@ -475,41 +282,3 @@ def test_a_features_folder_serves_training(place: Place, whole: Path) -> None:
     assert place.notes() == []
     rows = filled.ready["noted"][0]
     assert [row is not None and row.values is not None for row in rows] == [True] * 4 + [False]
-
-
-def test_rows_of_the_data_set_itself_are_kept(place: Place, branch: Branch, tmp_path: Path) -> None:
-    split = split_of(place.folder)
-    own = ((Encoded(np.ones(2, np.float32)), None), (None,))
-    filled = with_features(replace(split, ready={"fake-audio": own}), {Modality.AUDIO: branch}, tmp_path)
-    assert filled.ready["fake-audio"] is own
-    assert not any(tmp_path.iterdir())
-
-
-def test_a_split_without_media_stays_as_it_is(branch: Branch, place: Place, tmp_path: Path) -> None:
-    split = replace(split_of(place.folder), sources=())
-    assert with_features(split, {Modality.AUDIO: branch}, tmp_path) == split
-    assert rows_of(split, branch, tmp_path) == ((None, None), (None,))
-
-
-def test_real_speech_gives_the_rows_of_its_extractor(shared: Path, tmp_path: Path) -> None:
-    """RAVDESS through prosody: what the store gives is what `encode` gives of the same clip."""
-    pytest.importorskip("parselmouth")
-    from erc_audio_prosody import build, erc_extractors
-    from erc_cli.media import probe, read_clips
-
-    clips = sorted((shared / "data" / "ravdess" / "Actor_01").glob("*.ogg"))[:4]
-    extractor = build()
-    registry = Registry((Entry("extractor", erc_extractors()[0], Owner("erc-cli", "1")),))
-    branches = branches_of({Modality.AUDIO: Use("prosody")}, registry, {Modality.AUDIO: extractor})
-    talks = tuple(Conversation((Utterance(0, 0, "Kids are talking by the door"),), id=c.stem) for c in clips)
-    split = Split("dev", ("a",), "", talks, ((0,),) * len(clips), sources=tuple((Source(c),) for c in clips))
-    with_features(split, branches, tmp_path)
-    rows = with_features(split, branches, tmp_path).ready["prosody"]
-    for path, (row,) in zip(clips, rows, strict=True):
-        info = probe(path)
-        wish = extractor.wish(Utterance(0, info.duration, ""))
-        (_, clip), *_ = list(read_clips(info, [wish]))
-        wanted = extractor.encode(clip)
-        assert row is not None and row.values is not None and wanted.values is not None
-        assert np.array_equal(row.values, wanted.values)
-        assert row.detail == wanted.detail

@@ -10,89 +10,31 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import certaintykit
 import numpy as np
 import pytest
-from batchkit import entries, script, tiny_preset
-from conftest import ROOT, Erc
-from jsonschema import Draft202012Validator
+from certaintykit import MEDIA, SAID, check
+from conftest import Erc
 from reportkit import Page, browser
 from rich.console import Console
-from test_format_colours import SEEN, lab
 
-from erc_cli import LoadedPreset, Result, UsageError, certainty, load_preset, predict, read_result, view
-from erc_cli.emotion_colours import GREY, PALETTE, colour_of
+from erc_cli import LoadedPreset, Result, UsageError, predict, view
+from erc_cli.emotion_colours import GREY, colour_of
 from erc_cli.live_view import TableRows
 from erc_cli.prediction import Wanted, choose, load
 from erc_cli.registry import load_registry
 from erc_cli.result import to_dict
 from erc_cli.result_read import result_from
 from erc_cli.transcripts import read_transcript
-from erc_cli.types import UNCERTAIN, Modality, Prediction
+from erc_cli.types import UNCERTAIN, Modality
 
-MEDIA, SCRIPT = ROOT / "examples" / "conversation.mp4", ROOT / "examples" / "conversation.srt"
-SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text(encoding="utf-8"))
-#: ending -> the library that its writer needs
-OPTIONAL = {".html": "jinja2", ".parquet": "pyarrow"}
-ALWAYS = (".json", ".jsonl", ".csv", ".srt", ".vtt", ".ass", ".eaf", ".TextGrid", ".rttm")
-ENDINGS = (*ALWAYS, *(ending for ending, library in OPTIONAL.items() if find_spec(library)))
-SAID = [{"start": 0.0, "end": 1.0, "text": "We did it! I am so happy!", "speaker": "Anna"}]
-
-
-@pytest.fixture(scope="module")
-def model() -> LoadedPreset:
-    return load_preset("default", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def plain(model: LoadedPreset) -> Result:
-    """The example without a least confidence: the most probable labels."""
-    return model.predict(MEDIA, SCRIPT)
-
-
-@pytest.fixture(scope="module")
-def least(plain: Result) -> float:
-    """A limit that is above three of the eight answers, whatever the preset's weights are."""
-    low, high = sorted(found.confidence for found in plain.predictions)[2:4]
-    return round((low + high) / 2, 4)
-
-
-@pytest.fixture(scope="module")
-def wanted(plain: Result, least: float) -> list[str]:
-    """What every output has to say."""
-    found = plain.predictions
-    return [UNCERTAIN if p.confidence < least else plain.labels[p.best] for p in found]
-
-
-@pytest.fixture(scope="module")
-def run(
-    erc: Erc, least: float, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """The command, once, with every format; the folder of the files."""
-    folder = tmp_path_factory.mktemp("uncertain")
-    outputs = [part for ending in ENDINGS for part in ("-o", folder / f"talk{ending}")]
-    done = erc("predict", MEDIA, "-t", SCRIPT, "--device", "cpu", "--min-confidence", least, *outputs)
-    assert done.returncode == 0, done.stderr
-    return done, folder
-
-
-@pytest.fixture(scope="module")
-def folder(run: tuple[subprocess.CompletedProcess[str], Path]) -> Path:
-    return run[1]
-
-
-@pytest.fixture(scope="module")
-def unsure(folder: Path) -> Result:
-    """The result, read back from its JSON."""
-    return read_result(folder / "talk.json")
-
-
-def check(document: dict[str, Any]) -> None:
-    Draft202012Validator(SCHEMA).validate(document)
+# fixtures: the example's result without a limit, the limit, the labels wanted with it, what the command made
+model, plain, least, wanted = certaintykit.model, certaintykit.plain, certaintykit.least, certaintykit.wanted
+run, folder, unsure = certaintykit.run, certaintykit.folder, certaintykit.unsure
 
 
 # --- the document ----------------------------------------------------------------------------
@@ -336,23 +278,6 @@ def test_rows_that_come_one_by_one(unsure: Result, wanted: list[str]) -> None:
     assert [label or other for label, other in found] == wanted
 
 
-def test_lines_that_come_one_by_one(erc: Erc) -> None:
-    text = load_preset("default", keep="text", device="cpu").predict(transcript=SCRIPT)
-    middle = float(np.median([found.confidence for found in text.predictions]))
-    done = erc(
-        *("predict", "-t", SCRIPT, "--keep", "text", "--device", "cpu", "-q"),
-        *("--min-confidence", middle, "--jsonl", "-"),
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    labels = [UNCERTAIN if p.confidence < middle else text.labels[p.best] for p in text.predictions]
-    assert [row["label"] for row in rows] == labels
-    assert labels.count(UNCERTAIN) == 4
-    assert [row.get("most_probable", row["label"]) for row in rows] == [
-        text.labels[p.best] for p in text.predictions
-    ]
-
-
 def test_what_the_command_says(
     run: tuple[subprocess.CompletedProcess[str], Path], least: float, wanted: list[str]
 ) -> None:
@@ -362,13 +287,6 @@ def test_what_the_command_says(
     assert told == [f"{line} (--min-confidence)."]
     assert len(re.findall(r"\buncertain\b(?! +\d)", done.stdout)) == 3  # with a number: counts of speakers
     assert not re.search(r"uncertain \d+%", done.stdout)
-
-
-def test_how_many_are_uncertain() -> None:
-    assert certainty.told(0, 8, 0.6) == ""
-    assert certainty.told(1, 8, 0.6).startswith("1 of 8 utterances is uncertain: ")
-    assert certainty.told(8, 8, 0.99).startswith("8 of 8 utterances are uncertain: ")
-    assert "0.99 or more" in certainty.told(8, 8, 0.99)
 
 
 # --- the page --------------------------------------------------------------------------------
@@ -433,47 +351,7 @@ def test_the_page_filters_counts_and_colours_what_is_uncertain(page: Page, wante
     assert heads[-1].split() == ["U", "uncertain"]
 
 
-# --- folders ---------------------------------------------------------------------------------
-
-
-def test_a_folder(erc: Erc, tiny_bert: Path, tmp_path: Path) -> None:
-    preset = tiny_preset(tmp_path / "preset", tiny_bert)
-    for name in ("a", "b"):
-        script(tmp_path / "in" / f"{name}.srt", cues=4)
-    typed = ("predict", tmp_path / "in", "-o", tmp_path / "out", "--preset", preset, "--device", "cpu")
-    done = erc(*typed)
-    assert done.returncode == 0, done.stderr
-    assert "uncertain" not in done.stderr
-    assert {one["uncertain"] for one in entries(tmp_path / "out").values()} == {None}
-    before = read_result(tmp_path / "out" / "a.json")
-    middle = float(np.median([found.confidence for found in before.predictions]))
-    done = erc(*typed, "--min-confidence", middle)
-    assert done.returncode == 0, done.stderr
-    assert "To do: 2 (2 other settings (min_confidence))" in done.stderr
-    assert "4 of 8 utterances are uncertain" in done.stderr
-    for name in ("a", "b"):
-        document = json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
-        check(document)
-        assert [row["label"] == UNCERTAIN for row in document["utterances"]] == [
-            found.confidence < middle for found in before.predictions
-        ]
-        entry = entries(tmp_path / "out")[f"{name}.srt"]
-        assert (entry["uncertain"], entry["settings"]["min_confidence"]) == (2, middle)
-    again = erc(*typed, "--min-confidence", middle)
-    assert "Nothing to do: 2 unchanged." in again.stderr
-    assert "4 of 8 utterances are uncertain" in again.stderr
-    assert erc(*typed, "--min-confidence", middle, "-q").stderr == ""
-
-
-# --- what is refused -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "abc", "60%"])
-def test_what_is_no_probability_is_refused(erc: Erc, value: str) -> None:
-    done = erc("predict", MEDIA, "--min-confidence", value)
-    assert (done.returncode, done.stdout) == (2, "")
-    said = f"Invalid value for '--min-confidence': '{value}' is no probability: a number from 0 to 1"
-    assert said in done.stderr
+# --- Python ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, math.nan, math.inf, "0.6", None, True])
@@ -482,20 +360,6 @@ def test_so_it_is_in_python(model: LoadedPreset, value: Any) -> None:
         with pytest.raises(UsageError, match="a probability from 0 to 1") as caught:
             predict(None, SAID, preset, min_confidence=value)
         assert "min_confidence=0.6" in (caught.value.hint or "")
-
-
-def test_a_preset_whose_emotion_is_called_so(tiny_bert: Path, tmp_path: Path) -> None:
-    path = tiny_preset(tmp_path, tiny_bert)
-    path.write_text(path.read_text().replace("anger]", "Uncertain]"))
-    registry = load_registry()
-    assert choose(Wanted(str(path)), registry).preset.labels[-1] == "Uncertain"
-    with pytest.raises(UsageError, match="'Uncertain' is an emotion of this preset"):
-        choose(Wanted(str(path), min_confidence=0.5), registry)
-    with pytest.raises(UsageError, match="'Uncertain' is an emotion of this preset"):
-        load_preset(path, device="cpu").predict(None, SAID, min_confidence=0.5)
-
-
-# --- Python ----------------------------------------------------------------------------------
 
 
 def test_from_python(model: LoadedPreset, plain: Result, wanted: list[str], least: float) -> None:
@@ -512,21 +376,3 @@ def test_from_python(model: LoadedPreset, plain: Result, wanted: list[str], leas
     assert [told.label(found) for found in told.predictions] == wanted
     assert told.shown_labels == (*plain.labels, UNCERTAIN)
     assert plain.shown_labels == plain.labels
-
-
-def test_a_label_by_hand() -> None:
-    found = Prediction((0.3, 0.6, 0.1), {})
-    assert found.label(("a", "b", "c")) == found.label(("a", "b", "c"), 0.6) == "b"
-    assert found.label(("a", "b", "c"), 0.61) == UNCERTAIN
-    assert not found.below(0.0)
-
-
-@pytest.mark.parametrize("eye", SEEN)
-def test_the_grey_is_apart_from_every_emotion_for_every_eye(eye: str) -> None:
-    grey = lab(GREY, SEEN[eye])
-    for name, colour in PALETTE.items():
-        apart = sum((p - q) ** 2 for p, q in zip(grey, lab(colour, SEEN[eye]), strict=True)) ** 0.5
-        assert apart >= 20, name
-    assert colour_of(UNCERTAIN, ("neutral", "joy")) == GREY
-    odd = [f"label {i}" for i in range(40)]
-    assert GREY not in {colour_of(label, odd) for label in odd}

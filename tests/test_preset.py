@@ -1,22 +1,22 @@
-"""Presets: found, read, checked (all problems at once), varied, built."""
+"""Presets: found, read, checked (all problems at once), built."""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import pytest
 import yaml
+from presetkit import GOOD
+from presetkit import Plugin as _Plugin
+from presetkit import train as _train
+from presetkit import write as _write
 
-from erc_cli import options
 from erc_cli.errors import ErcError, UsageError
 from erc_cli.hookspecs import hookimpl
-from erc_cli.learning import TrainJob
 from erc_cli.preset import (
-    Preset,
     Use,
     all_presets,
     build_extractor,
@@ -24,7 +24,6 @@ from erc_cli.preset import (
     check,
     drop,
     find_preset,
-    keep,
     locate,
     override,
     presets_folder,
@@ -32,86 +31,14 @@ from erc_cli.preset import (
     train_options,
 )
 from erc_cli.registry import Registry
-from erc_cli.specs import ExtractorSpec, FusionSpec, PresetSpec
+from erc_cli.specs import PresetSpec
 from erc_cli.testing import FakePlugin
 from erc_cli.types import Modality
-
-if TYPE_CHECKING:
-    from somewhere import Unknown  # type: ignore[import-not-found]
-
-GOOD = """\
-summary: for tests
-labels: [calm, loud, glad]
-extractors:
-  text: {use: words, past: 2}
-  audio: {use: fake-audio}
-fusion: {use: fake-mean}
-"""
-
-
-@dataclass(frozen=True)
-class _Built:
-    """What `_build` was called with."""
-
-    options: Mapping[str, Any]
-
-
-def _build(
-    *,
-    past: int = 1,
-    rate: float | None = None,
-    mode: Literal["mean", "last"] = "mean",
-    bands: tuple[float, float] = (75, 600),
-    weights: Path | None = None,
-    device: str = "cpu",
-) -> Any:
-    return _Built(
-        {"past": past, "rate": rate, "mode": mode, "weights": weights, "device": device, "bands": bands}
-    )
-
-
-def _train(job: TrainJob, *, epochs: int = 3, start: Path | None = None, rate: float = 0.1) -> Any:
-    raise NotImplementedError(job, epochs, start, rate)
-
-
-def _build_strict(*, head: Path) -> Any:
-    return _Built({"head": head})
-
-
-def _build_pool(*, labels: Sequence[str], power: float = 1.0) -> Any:
-    return _Built({"labels": labels, "power": power})
-
-
-class _Plugin:
-    @hookimpl
-    def erc_extractors(self) -> Sequence[ExtractorSpec]:
-        return [
-            ExtractorSpec("words", Modality.TEXT, "words", _build, train=_train),
-            ExtractorSpec("strict", Modality.TEXT, "needs a file", _build_strict, train=_train),
-            ExtractorSpec(
-                "lacking", Modality.TEXT, "lacks a library", _build, needs=("no_such_lib",), extra="text"
-            ),
-        ]
-
-    @hookimpl
-    def erc_fusions(self) -> Sequence[FusionSpec]:
-        text = frozenset({Modality.TEXT})
-        return [
-            FusionSpec("pool", "asks for labels", _build_pool),
-            FusionSpec("text-first", "needs text", _build_pool, requires=text),
-        ]
 
 
 @pytest.fixture
 def registry() -> Registry:
     return Registry.of(FakePlugin(), _Plugin())
-
-
-def _write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def _problems(text: str, folder: Path, registry: Registry) -> list[str]:
@@ -359,186 +286,6 @@ def test_preset_of_a_plugin_and_two_of_one_name(tmp_path: Path) -> None:
 
 def test_the_built_in_folder_is_there() -> None:
     assert presets_folder().is_dir()
-
-
-# --- variations ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def preset(tmp_path: Path, registry: Registry) -> Preset:
-    return find_preset(str(_write(tmp_path, GOOD)), registry)
-
-
-def test_set_long_and_short(preset: Preset, registry: Registry) -> None:
-    changed = override(preset, ["extractors.text.past=3", "text.rate=1e-3", "train.text.epochs=9"], registry)
-    assert changed.extractors[Modality.TEXT].options == {"past": 3, "rate": "1e-3"}
-    assert changed.train == {"text": {"epochs": 9}}
-    built: Any = build_extractor(changed.extractors[Modality.TEXT], registry)
-    assert built.options["rate"] == 0.001
-    assert preset.extractors[Modality.TEXT].options == {"past": 2}
-
-
-def test_set_another_plugin_forgets_the_old_options(preset: Preset, registry: Registry) -> None:
-    changed = override(preset, ["audio.scale=3", "text.use=fake-text", "fusion.use=pool"], registry)
-    assert changed.extractors[Modality.TEXT] == Use("fake-text", {}, preset.folder)
-    assert changed.extractors[Modality.AUDIO].options == {"scale": 3}
-    assert changed.fusion.name == "pool"
-    added = override(preset, ["visual.scale=2", "visual.use=fake-visual"], registry)
-    assert added.extractors[Modality.VISUAL].options == {"scale": 2}
-    same = override(preset, ["text.use=words"], registry)
-    assert same.extractors[Modality.TEXT].options == {"past": 2}
-
-
-@pytest.mark.parametrize(
-    ("setting", "said"),
-    [
-        ("text.past", "expected KEY=VALUE"),
-        ("=3", "expected KEY=VALUE"),
-        ("txt.past=3", "nothing is called 'txt'. Did you mean 'text'"),
-        ("extractors.vision.use=x", "nothing is called 'vision'. Did you mean 'visual'"),
-        ("text=3", "text is not one option"),
-        ("fusion=late", "fusion is not one option"),
-        ("text.past=[1", "is not a YAML value"),
-        ("text.past=two", "expected int, got 'two'"),
-        ("text.pst=2", "Did you mean 'past'"),
-        ("text.use=wrods", "Did you mean 'words'"),
-        ("visual.scale=2", "has no such branch"),
-        ("text.past.deep=2", "'past' is one value"),
-    ],
-)
-def test_settings_that_do_not_fit(setting: str, said: str, preset: Preset, registry: Registry) -> None:
-    with pytest.raises(UsageError) as caught:
-        override(preset, [setting], registry)
-    assert said in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (["text.pst=1"], "--set text.pst=1: unknown option. Did you mean 'past'?"),
-        (["text.past=0", "text.past=two"], "--set text.past=two: expected int, got 'two'"),
-        (["text.use=strict"], "--set text.use=strict: head: is required (file)"),
-        (["train.text.epoch=2"], "--set train.text.epoch=2: unknown option. Did you mean 'epochs'?"),
-        (
-            ["text.pst=1", "audio.scal=2"],
-            "2 settings do not fit:\n  --set text.pst=1: unknown option. Did you mean 'past'?\n"
-            "  --set audio.scal=2: unknown option. Did you mean 'scale'?",
-        ),
-    ],
-)
-def test_a_wrong_setting_is_not_put_down_to_the_file(
-    settings: list[str], said: str, preset: Preset, registry: Registry
-) -> None:
-    with pytest.raises(UsageError) as caught:
-        override(preset, settings, registry)
-    assert caught.value.message.startswith(said)
-    assert str(preset.path) not in caught.value.message
-    assert "line " not in caught.value.message
-
-
-def test_example_of_a_setting_is_one_that_works(registry: Registry, preset: Preset) -> None:
-    with pytest.raises(UsageError) as caught:
-        override(preset, ["text"], registry)
-    assert caught.value.hint is not None
-    assert "--set text.past=1" in caught.value.hint
-    assert override(preset, ["text.past=1"], registry).extractors[Modality.TEXT].options == {"past": 1}
-
-
-def test_set_looks_for_files_in_the_current_folder_first(
-    preset: Preset, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = tmp_path / "here"
-    _write(here, "x", "own.bin")
-    _write(tmp_path, "x", "theirs.bin")
-    monkeypatch.chdir(here)
-    own = override(preset, ["text.weights=own.bin"], registry)
-    assert own.extractors[Modality.TEXT].options["weights"] == str(here / "own.bin")
-    theirs = override(preset, ["text.weights=theirs.bin"], registry)
-    assert theirs.extractors[Modality.TEXT].options["weights"] == "theirs.bin"
-
-
-def test_drop_and_keep(preset: Preset, registry: Registry) -> None:
-    assert list(drop(preset, ["text"], registry).extractors) == [Modality.AUDIO]
-    assert list(keep(preset, ["text", "visual"], registry).extractors) == [Modality.TEXT]
-    assert list(keep(preset, ["text,audio"], registry).extractors) == [Modality.TEXT, Modality.AUDIO]
-    assert list(drop(preset, ["text, visual"], registry).extractors) == [Modality.AUDIO]
-    with pytest.raises(UsageError, match="--keep and --drop together leave nothing"):
-        drop(keep(preset, ["text"], registry), ["text"], registry)
-    assert drop(preset, []) is preset
-    for change, said in ((["text", "audio"], "Nothing is left"), (["vision"], "Did you mean 'visual'")):
-        with pytest.raises(UsageError, match=said):
-            drop(preset, change)
-
-
-# --- types of options ----------------------------------------------------------------------
-
-
-class _Detector(enum.StrEnum):
-    MTCNN = "mtcnn"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "value", "expected"),
-    [
-        (int, 3, 3),
-        (float, 3, 3.0),
-        (float, "1e-4", 1e-4),
-        (bool, False, False),
-        (str, "a", "a"),
-        (int | None, None, None),
-        (Literal["a", 2], 2, 2),
-        (list[int], [1, 2], [1, 2]),
-        (tuple[float, ...], [1, 2.5], (1.0, 2.5)),
-        (tuple[int, str], [1, "a"], (1, "a")),
-        (Sequence[str], ["a"], ["a"]),
-        (Mapping[str, float], {"a": 1}, {"a": 1.0}),
-        (frozenset[str], ["a"], frozenset("a")),
-        (_Detector, "mtcnn", _Detector.MTCNN),
-        (Any, [1], [1]),
-        (dict, {"a": 1}, {"a": 1}),
-    ],
-)
-def test_values_that_fit(wanted: Any, value: Any, expected: Any) -> None:
-    made = options.convert(value, wanted, Path())
-    assert made == expected
-    assert type(made) is type(expected)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "value"),
-    [
-        (int, True),
-        (int, 2.0),
-        (int, "2"),
-        (float, "fast"),
-        (float, False),
-        (bool, 1),
-        (str, 3),
-        (int | None, "x"),
-        (int | str, [1]),
-        (Literal["1"], 1),
-        (list[int], ["a"]),
-        (list[int], "12"),
-        (tuple[int, int], [1]),
-        (Mapping[str, int], [1]),
-        (_Detector, "yunet"),
-        (Path, 3),
-        (Path, "no/such/file"),
-    ],
-)
-def test_values_that_do_not_fit(wanted: Any, value: Any) -> None:
-    with pytest.raises(options.WrongValueError):
-        options.convert(value, wanted, Path())
-
-
-def test_annotations_that_exist_for_type_checkers_only_are_not_checked() -> None:
-    def build(*, odd: Unknown = None, file: Path | None = None) -> Unknown:
-        raise NotImplementedError(odd, file)
-
-    made = options.schema(build)
-    assert made["odd"].type is Any
-    assert made["file"].type_name == "file | none"
-    assert made["file"].takes_file
 
 
 def test_every_built_in_preset_is_sound() -> None:
