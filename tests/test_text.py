@@ -200,6 +200,8 @@ def test_a_built_in_preset_is_a_start(tmp_path: Path, monkeypatch: pytest.Monkey
         assert np.isin(other.head.weight.detach().numpy(), head.weight).mean() < 0.1
         words, those = (m.encoder.embeddings.word_embeddings.weight for m in (other, same))
         assert torch.equal(words, those)
+    with pytest.raises(UsageError, match=r"no model called 'defualt'\. Did you mean 'default'"):
+        find_init("defualt")
     (tmp_path / "default").mkdir()
     with pytest.raises(UsageError, match="default has no model"):  # a folder of that name is meant
         find_init("default")

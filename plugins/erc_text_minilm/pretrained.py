@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from erc_cli.contamination import marks_of
-from erc_cli.errors import ErcError, UsageError
+from erc_cli.errors import ErcError, UsageError, nearest
 from erc_cli.model_store import find_model
 from erc_cli.preset import presets_folder
 from erc_text_minilm.context import Window
@@ -39,10 +39,8 @@ def find_init(init: str) -> Path:
         UsageError: it is none of these, or damaged.
     """
     if init not in KNOWN:
-        folder, preset = Path(init), presets_folder() / init
-        if not folder.exists():
-            folder = preset if (preset / TRAINED).is_file() else find_model(init)
-        return check_folder(folder, "train.text.init")
+        folder = Path(init)
+        return check_folder(folder if folder.exists() else _named(init), "train.text.init")
     package, inside, sha256 = KNOWN[init]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -58,6 +56,18 @@ def find_init(init: str) -> Path:
             hint="Do not use it; give another model with --set train.text.init=FOLDER",
         )
     return folder
+
+
+def _named(init: str) -> Path:
+    presets = {path.parent.name: path.parent for path in presets_folder().glob(f"*/{TRAINED}")}
+    if init in presets:
+        return presets[init]
+    try:
+        return find_model(init)
+    except UsageError as error:
+        raise UsageError(
+            f"train.text.init: {error.message}{nearest(init, presets)}", hint=error.hint
+        ) from None
 
 
 def check_folder(folder: Path, option: str) -> Path:
