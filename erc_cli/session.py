@@ -122,7 +122,7 @@ def extractor_of(session: Session, modality: Modality) -> Extractor:
 
 
 def _features(session: Session, name: str, split: str, modality: Modality) -> Features:
-    """Kept in the run folder; out of fold where the branch was fitted on these very dialogues."""
+    """Kept in the run folder, or beside the seeds; out of fold where the branch learnt these dialogues."""
     run, stage = session.run, str(modality)
     use = run.preset.extractors[modality]
     found = relabel(session.filled[name, split], run.preset.labels, name)
@@ -135,7 +135,8 @@ def _features(session: Session, name: str, split: str, modality: Modality) -> Fe
         if missing and run.ahead is not None:
             run.ahead(name, modality, missing)
         return out_of_fold(plan)
-    path = run.folder / FEATURES / f"{name}-{split}-{stage}.safetensors"
+    home = run.folder if fitted else run.shared or run.folder  # the same for every seed
+    path = home / FEATURES / f"{name}-{split}-{stage}.safetensors"
     return remember(
         path, lambda: branch_features(found, modality, use.name, extractor_of(session, modality), run.report)
     )

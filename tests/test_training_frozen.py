@@ -109,6 +109,9 @@ def test_seeds_share_it_and_from_takes_it_over(branch: Path, talks: Path, erc: E
     assert (first / "fusion.safetensors").read_bytes() != (second / "fusion.safetensors").read_bytes()
     again = erc("train", recipe, *data, "-o", tmp_path / "t", "--seeds", 2, "--from", tmp_path / "s")
     assert again.returncode == 0, again.stderr
+    for run in (tmp_path / "s", tmp_path / "t"):  # what is the same for every seed is computed once
+        kept = sorted(path.relative_to(run).as_posix() for path in run.rglob("*-text.safetensors"))
+        assert kept == [f"features/manifest-{split}-text.safetensors" for split in ("dev", "train")]
     for part in ("text", "fusion"):
         name = f"seed-1/{part}.safetensors"
         assert (tmp_path / "t" / name).read_bytes() == (tmp_path / "s" / name).read_bytes(), part
