@@ -195,10 +195,37 @@ def open_record(run: Run, read: Callable[[str, str], Split]) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{run.folder}: {error.strerror}.", hint="Give another folder with -o.") from None
-    if (run.folder / FILE).exists():
+    if finished(run):
         raise UsageError(
             f"{run.folder} holds a finished preset.", hint="Give another folder with -o, or remove it."
         )
+    fresh = _facts(run, read)
+    if (run.folder / RECORD).exists():
+        _compare(run, fresh)
+    else:
+        _write_record(run.folder, fresh)
+
+
+def finished(run: Run) -> bool:
+    """Whether the run's folder holds a trained preset."""
+    return (run.folder / FILE).exists()
+
+
+def same_run(run: Run, read: Callable[[str, str], Split]) -> None:
+    """Compare a finished run with what is asked for.
+
+    Raises:
+        UsageError: the folder holds another preset, or it was made with other settings or data.
+    """
+    if not (run.folder / RECORD).exists():
+        raise UsageError(
+            f"{run.folder} holds a preset, but no training run.", hint="Give another folder with -o."
+        )
+    _compare(run, _facts(run, read))
+
+
+def _facts(run: Run, read: Callable[[str, str], Split]) -> dict[str, Any]:
+    """What this run is, as it is noted when it begins."""
     config = {
         "preset": run.preset.name,
         "seed": run.seed,
@@ -210,7 +237,7 @@ def open_record(run: Run, read: Callable[[str, str], Split]) -> None:
         "train": {stage: dict(values) for stage, values in run.preset.train.items()},
         **({"precision": run.precision} if run.precision != "fp32" else {}),
     }
-    fresh = {
+    return {
         "schema": "erc.training/1",
         "config": json.loads(json.dumps(config, default=str)),
         "data": {name: _describe(read, name) for name in run.datasets},
@@ -219,15 +246,15 @@ def open_record(run: Run, read: Callable[[str, str], Split]) -> None:
         **as_data(marks_in(run.preset, run.registry, recipe=True)),
         "versions": versions(),
     }
-    path = run.folder / RECORD
-    if not path.exists():
-        _write_record(run.folder, fresh)
-        return
-    earlier = read_json(path)
+
+
+def _compare(run: Run, fresh: Mapping[str, Any]) -> None:
+    earlier = read_json(run.folder / RECORD)
     changed = [key for key in ("config", "data") if earlier.get(key) != fresh[key]]
     if changed:
+        state = "a finished" if finished(run) else "an unfinished"
         raise UsageError(
-            f"{run.folder} holds an unfinished run with another {' and '.join(changed)}.",
+            f"{run.folder} holds {state} run with another {' and '.join(changed)}.",
             hint="Give another folder with -o, or the options of that run to go on with it.",
         )
 

@@ -17,7 +17,7 @@ from erc_cli.dataset import open_datasets
 from erc_cli.learning import Progress, Report
 from erc_cli.preset import drop, find_preset, override
 from erc_cli.registry import load_registry
-from erc_cli.run_record import Run
+from erc_cli.run_record import Run, finished, same_run
 from erc_cli.session import begin, cross_fit
 from erc_cli.stages import FUSION, stage_options
 from erc_cli.training import check, train, trains_alone
@@ -60,6 +60,8 @@ def train_request(
     the first fusion's features, then on the fusions. Seeds go into `seed-N` folders of the output;
     without `seeds` the output itself is the run. `told` gets the first run when it is checked.
 
+    Seeds that an earlier call finished are left as they are.
+
     Raises:
         UsageError: see `training.train`; everything is checked before the first stage begins.
     """
@@ -69,16 +71,22 @@ def train_request(
     runs = prepare(request, report)
     for run in runs:
         check(run)
+    left = {i: run for i, run in enumerate(runs) if not finished(run)} or dict(enumerate(runs))
+    for i, run in enumerate(runs):
+        if i not in left:
+            same_run(run, begin(run).read)
     told(runs[0])
     if jobs == 1:
-        return [train(run) for run in runs]
+        for run in left.values():
+            train(run)
+        return [run.folder for run in runs]
     with Crew(request, report, jobs) as crew:
-        crew.call(_stage, _branches(runs))
+        crew.call(_stage, _branches(left))
         # The first fusion makes the features that all seeds share; a joint one shares none.
-        first = 0 if stage_options(runs[0].preset, FUSION).joint else 1
-        for run in runs[:first]:
-            train(replace(run, ahead=crew.folds))
-        crew.call(_stage, [(i, FUSION) for i, run in enumerate(runs) if i >= first and FUSION in run.stages])
+        first = [] if stage_options(runs[0].preset, FUSION).joint else [min(left)]
+        for i in first:
+            train(replace(left[i], ahead=crew.folds))
+        crew.call(_stage, [(i, FUSION) for i, run in left.items() if i not in first and FUSION in run.stages])
     return [run.folder for run in runs]
 
 
@@ -127,11 +135,11 @@ def _of_seed(run: Run, seed: int) -> Run:
     )
 
 
-def _branches(runs: Sequence[Run]) -> list[tuple[int, str]]:
+def _branches(runs: Mapping[int, Run]) -> list[tuple[int, str]]:
     """The number of the run and the stage of every branch that is to be trained by itself."""
     return [
         (i, str(modality))
-        for i, run in enumerate(runs)
+        for i, run in runs.items()
         for modality in run.preset.extractors
         if str(modality) in run.stages and trains_alone(run, modality)
     ]

@@ -122,6 +122,28 @@ def test_seeds_side_by_side_and_their_branches_again(
     assert (tmp_path / "e/text.safetensors").read_bytes() == (first / "text.safetensors").read_bytes()
 
 
+def test_seeds_that_are_finished_stay_and_others_are_added(
+    recipe: Path, erc: Erc, tiny_meld: Path, tmp_path: Path
+) -> None:
+    command = ["train", recipe, "--data", f"meld:{tiny_meld}", "-o", tmp_path / "s", "--folds", 0]
+    first = erc(*command, "--seeds", 1)
+    assert first.returncode == 0, first.stderr
+    weights = tmp_path / "s" / "seed-0" / "fusion.safetensors"
+    made = weights.stat().st_mtime_ns
+    for seeds, jobs in ((2, 1), (3, 2)):
+        more = erc(*command, "--seeds", seeds, "--jobs", jobs)
+        assert more.returncode == 0, more.stderr
+        assert (tmp_path / "s" / f"seed-{seeds - 1}" / "preset.yaml").exists()
+        assert weights.stat().st_mtime_ns == made
+    again = erc(*command, "--seeds", 3)
+    assert again.returncode == 2
+    assert "seed-0 holds a finished preset" in again.stderr.replace("\n", " ")
+    other = erc(*command, "--seeds", 4, "--set", "train.text.epochs=3")
+    assert other.returncode == 2
+    assert "seed-0 holds a finished run with another config" in other.stderr.replace("\n", " ")
+    assert not (tmp_path / "s" / "seed-3").exists()
+
+
 def test_folds_and_fusions_side_by_side_are_those_of_one_process(
     recipe: Path, erc: Erc, tiny_meld: Path, tmp_path: Path
 ) -> None:
